@@ -1,0 +1,1 @@
+//! One suite for every host: what the traits promise, as assertions.

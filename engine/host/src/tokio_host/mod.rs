@@ -1,0 +1,1 @@
+//! The production host: an operating system, reached through tokio.

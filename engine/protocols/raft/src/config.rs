@@ -1,0 +1,67 @@
+use crate::{Membership, Nanos, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// How a replica behaves; equal on all replicas but for `id`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This replica.
+    pub id: NodeId,
+    /// The group when log and snapshot say nothing of it.
+    pub membership: Membership,
+    /// Shortest time without a leader before a follower campaigns; the time is drawn from [this, twice this).
+    pub election_timeout: Nanos,
+    /// Time between a leader's heartbeats; well below `election_timeout`.
+    pub heartbeat_interval: Nanos,
+    /// Most unanswered appends to one follower.
+    pub max_inflight_messages: usize,
+    /// Most unanswered payload bytes to one follower.
+    pub max_inflight_bytes: u64,
+    /// Most payload bytes in one append (one entry always fits).
+    pub max_append_bytes: u64,
+    /// Most payload bytes appended by a leader and not yet committed; above it proposals are refused.
+    pub max_uncommitted_bytes: u64,
+    /// Most payload bytes handed out in one [`Output::Apply`](crate::Output::Apply).
+    pub max_apply_bytes: u64,
+    /// Most reads waiting for a quorum's acknowledgement; above it reads are refused.
+    pub max_pending_reads: usize,
+    /// Campaign only after a quorum said that it would vote (§9.6).
+    pub pre_vote: bool,
+    /// A leader that does not hear from a quorum for an election timeout steps down, and followers that hear from
+    /// a leader ignore candidates (§6.2, §4.2.3).
+    pub check_quorum: bool,
+    /// Serve reads from the leader's lease where one is held instead of asking a quorum each time. Needs
+    /// `check_quorum`.
+    pub lease_reads: bool,
+    /// By how much two nodes' monotonic clocks may differ in speed, in parts per million. Leases are shortened by it.
+    pub max_clock_drift_ppm: u32,
+    /// A bug to plant; has an effect only where debug assertions are on.
+    pub mutant: Option<Mutant>,
+}
+
+/// Historical bugs of consensus implementations that the simulator must find (the bug zoo).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mutant {
+    /// R1: an entry of an older term is committed by counting replicas (Raft §5.4.2, figure 8).
+    CommitOldTermByCounting,
+    /// R3: a vote is answered before term and vote are durable.
+    VoteBeforeSync,
+    /// R7: a follower truncates at every append, also where nothing conflicts.
+    TruncateWithoutConflict,
+    /// R8: the follower acknowledges its own last index instead of the last entry that the append covered.
+    AcknowledgeLastIndex,
+    /// R9: appended entries are acknowledged before they are durable.
+    AcknowledgeBeforeSync,
+    /// R11: reads are answered before the leader has committed an entry of its own term.
+    ReadBeforeCommitInTerm,
+}
+
+/// Why a [`Config`] is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Zero names nobody.
+    #[error("node id 0 is reserved")]
+    ZeroId,
+    /// A limit or a time that cannot work.
+    #[error("{0}")]
+    Invalid(&'static str),
+}
