@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub mod worker;
+
 /// Which simulator ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -14,6 +16,18 @@ pub enum Lane {
     Fast,
     /// The whole engine on madsim.
     Full,
+}
+
+impl std::str::FromStr for Lane {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "fast" => Ok(Lane::Fast),
+            "full" => Ok(Lane::Full),
+            other => Err(format!("no lane `{other}`: there are `fast` and `full`")),
+        }
+    }
 }
 
 impl std::fmt::Display for Lane {
@@ -96,7 +110,7 @@ pub enum TimelineEvent {
         to: u32,
         /// Arrival.
         arrives: Option<u64>,
-        /// What it was, in a few words, e.g. `append 3 @17`.
+        /// What it was, in a few words, e.g. `append 3 @17`. Labels that begin with `heartbeat` can be hidden as such.
         label: String,
     },
     /// A node's role or term changed.
