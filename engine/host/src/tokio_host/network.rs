@@ -1,0 +1,301 @@
+use crate::{
+    BoxFuture, DatagramSocket, Datagrams, Listener, ListenerSocket, Network, RawStream, Stream,
+};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UdpSocket},
+    runtime::Handle,
+};
+
+/// The most bytes that one UDP datagram carries over IPv4; the contract has the same bound for IPv6.
+const DATAGRAM_MAX: usize = 65_507;
+
+/// The operating system's sockets.
+pub(super) struct TokioNetwork {
+    runtime: Handle,
+}
+
+impl TokioNetwork {
+    /// Sockets that `runtime` wakes.
+    pub(super) fn new(runtime: Handle) -> Self {
+        TokioNetwork { runtime }
+    }
+
+    /// Polls `future` inside the runtime, where sockets can be registered, whoever polls it.
+    fn entered<T>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> BoxFuture<'static, T> {
+        let runtime = self.runtime.clone();
+        let mut future = Box::pin(future);
+        Box::pin(std::future::poll_fn(move |cx| {
+            let _entered = runtime.enter();
+            future.as_mut().poll(cx)
+        }))
+    }
+}
+
+impl Network for TokioNetwork {
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Datagrams>> {
+        self.entered(async move {
+            let socket = UdpSocket::bind(address).await?;
+            let local = socket.local_addr()?;
+            Ok(Box::new(TokioDatagrams { socket, local }) as Datagrams)
+        })
+    }
+
+    fn listen(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Listener>> {
+        self.entered(async move {
+            // tokio sets SO_REUSEADDR, so that a restarted node is not kept out by its predecessor's old connections.
+            let socket = TcpListener::bind(address).await?;
+            let local = socket.local_addr()?;
+            Ok(Box::new(TokioListener { socket, local }) as Listener)
+        })
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Stream>> {
+        self.entered(async move {
+            let stream = TcpStream::connect(address).await?;
+            // The far end may be gone again; then the first read tells.
+            let peer = stream.peer_addr().unwrap_or(address);
+            let stream = TokioStream::new(stream, peer)?;
+            // On one machine TCP can connect a socket to itself, when the port asked for is free and is picked as the
+            // source. Nobody listened.
+            if stream.local == stream.peer {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            Ok(Stream::new(stream))
+        })
+    }
+
+    fn resolve(&self, name: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        if let Ok(ip) = name.parse::<IpAddr>() {
+            return Box::pin(std::future::ready(Ok(vec![SocketAddr::new(ip, port)])));
+        }
+        if is_reserved_as_invalid(name) {
+            return Box::pin(std::future::ready(Err(no_such_name(name))));
+        }
+        let runtime = self.runtime.clone();
+        let name = name.to_owned();
+        Box::pin(async move {
+            let lookup = runtime.spawn_blocking(move || look_up(&name, port));
+            match lookup.await {
+                Ok(answer) => answer,
+                // The lookup does not panic, so the runtime is shutting down, and the caller with it.
+                Err(_cancelled) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// Asks the system's resolver, which blocks. Sorted, since name servers rotate their answers.
+fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<_> = (name, port)
+        .to_socket_addrs()
+        .map_err(|error| {
+            if says_no_such_name(&error.to_string()) {
+                no_such_name(name)
+            } else {
+                error
+            }
+        })?
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.is_empty() {
+        return Err(no_such_name(name));
+    }
+    Ok(addresses)
+}
+
+fn no_such_name(name: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("the name {name:?} has no address"),
+    )
+}
+
+/// RFC 6761, section 6.4: names under `invalid` do not exist and are not worth a query.
+fn is_reserved_as_invalid(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let top = name.rsplit('.').next().unwrap_or(name);
+    top.eq_ignore_ascii_case("invalid")
+}
+
+/// Whether the resolver's words mean EAI_NONAME or EAI_NODATA: the standard library passes on its text, not its code.
+/// The texts are those of glibc, musl and the BSDs; Rust programs run in the C locale, so they are not translated.
+fn says_no_such_name(message: &str) -> bool {
+    [
+        "Name or service not known",
+        "No address associated with",
+        "Name does not resolve",
+        "Name has no usable address",
+        "nodename nor servname provided",
+    ]
+    .iter()
+    .any(|known| message.contains(known))
+}
+
+struct TokioDatagrams {
+    socket: UdpSocket,
+    local: SocketAddr,
+}
+
+impl DatagramSocket for TokioDatagrams {
+    fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            if bytes.len() > DATAGRAM_MAX {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!(
+                        "a datagram of {} bytes, at most {DATAGRAM_MAX} fit",
+                        bytes.len()
+                    ),
+                ));
+            }
+            self.socket.send_to(bytes, to).await?;
+            Ok(())
+        })
+    }
+
+    fn receive<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
+        Box::pin(async move {
+            loop {
+                match self.socket.recv_from(buffer).await {
+                    // Some systems report here that an earlier datagram found no receiver.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+                        ) => {}
+                    received => return received,
+                }
+            }
+        })
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+struct TokioListener {
+    socket: TcpListener,
+    local: SocketAddr,
+}
+
+impl ListenerSocket for TokioListener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
+        Box::pin(async move {
+            loop {
+                match self.socket.accept().await {
+                    Ok((stream, peer)) => {
+                        // Fails when the far end is gone by now: not a connection any more.
+                        if let Ok(stream) = TokioStream::new(stream, peer) {
+                            return Ok((Stream::new(stream), peer));
+                        }
+                    }
+                    Err(error) if concerns_the_connection(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+/// Whether an error of accept is that of the connection that would have come next, and not of the listener: Linux
+/// hands those over too (accept(2), "Error handling").
+fn concerns_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::Interrupted
+    )
+}
+
+struct TokioStream {
+    stream: TcpStream,
+    local: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl TokioStream {
+    fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        Ok(TokioStream {
+            stream,
+            local,
+            peer,
+        })
+    }
+}
+
+impl RawStream for TokioStream {
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl AsyncRead for TokioStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for TokioStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
