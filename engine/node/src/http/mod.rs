@@ -1,0 +1,15 @@
+//! HTTP over a [`Host`](holdfast_host::Host): hyper's protocol code on the host's streams, tasks and clock.
+
+mod body;
+mod date;
+mod problem;
+mod query;
+mod rt;
+mod server;
+
+pub use body::{ReplyBody, read_body};
+pub use date::http_date;
+pub use problem::{Document, Problem, ProblemKind};
+pub use query::{Query, percent_decode, percent_encode};
+pub use rt::{HostExecutor, HostIo, HostTimer};
+pub use server::{Handler, HttpLimits, Server, ServerStats};
