@@ -1,0 +1,174 @@
+//! One seed as one self-contained HTML file: what ran, what broke, and a space-time diagram of everything between.
+//!
+//! The file asks for nothing over the network and opens from a disk. The timeline travels inside it as columns of
+//! numbers (times as differences, texts once each), about 20 bytes a message; a script draws only what is in view.
+
+mod columns;
+
+use crate::table::{grouped, three_digits};
+use holdfast_record::{SeedRecord, Timeline};
+
+const TEMPLATE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPTS: [&str; 4] = [
+    include_str!("model.js"),
+    include_str!("draw.js"),
+    include_str!("events.js"),
+    include_str!("page.js"),
+];
+
+/// What a page shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The outcome.
+    pub record: &'a SeedRecord,
+    /// What happened, in order of time.
+    pub timeline: &'a Timeline,
+    /// The command that runs the seed again.
+    pub reproduce: &'a str,
+}
+
+/// The whole page. All text of the record and the timeline is escaped: none of it can become markup or script.
+pub fn page(page: &Page<'_>) -> String {
+    let Page {
+        record,
+        timeline,
+        reproduce,
+    } = page;
+    let title = format!(
+        "{}, {} lane, seed {}",
+        record.scenario, record.lane, record.seed
+    );
+    // The data goes in last: what it says is then never searched for placeholders.
+    let fields = [
+        ("title", escape(&title)),
+        ("scenario", escape(&record.scenario)),
+        ("lane", escape(&record.lane.to_string())),
+        ("lane-meaning", lane_meaning(record).to_string()),
+        ("seed", record.seed.to_string()),
+        ("verdict", verdict(record)),
+        ("reproduce", escape(reproduce)),
+        ("counts", counts(record, timeline)),
+        ("faults", chips(&record.faults)),
+        ("marks", chips(&record.marks)),
+        ("plan", escape(&pretty(&timeline.plan))),
+        ("style", STYLE.to_string()),
+        ("script", SCRIPTS.concat()),
+        ("data", columns::encode(timeline, record.nodes)),
+    ];
+    fill(TEMPLATE, &fields)
+}
+
+/// Replaces `{{name}}` by its value, in one pass: values are never scanned.
+fn fill(template: &str, fields: &[(&str, String)]) -> String {
+    let mut out =
+        String::with_capacity(template.len() + fields.iter().map(|f| f.1.len()).sum::<usize>());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (name, tail) = after.split_once("}}").expect("a closed placeholder");
+        let value = fields.iter().find(|(field, _)| *field == name);
+        out.push_str(before);
+        out.push_str(&value.unwrap_or_else(|| panic!("a value for {name}")).1);
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn lane_meaning(record: &SeedRecord) -> &'static str {
+    match record.lane {
+        holdfast_record::Lane::Fast => {
+            "the protocol, log and state machine, stepped by an event heap"
+        }
+        holdfast_record::Lane::Full => "the whole engine with its tasks, streams and HTTP",
+    }
+}
+
+fn verdict(record: &SeedRecord) -> String {
+    let Some(failure) = &record.failure else {
+        return "<div class=\"verdict passed\"><b>Passed.</b> No property broke.</div>".to_string();
+    };
+    let place = failure
+        .node
+        .map(|node| format!(" on node {node}"))
+        .unwrap_or_default();
+    format!(
+        "<div class=\"verdict failed\"><b>{} broke</b> at {:.6} s{}<pre>{}</pre></div>",
+        escape(&failure.property),
+        failure.at_ns as f64 / 1e9,
+        place,
+        escape(&failure.message),
+    )
+}
+
+fn counts(record: &SeedRecord, timeline: &Timeline) -> String {
+    let mut items = vec![
+        ("nodes", grouped(u64::from(record.nodes))),
+        (
+            "simulated time",
+            format!("{} s", three_digits(record.simulated_ns as f64 / 1e9)),
+        ),
+        (
+            "CPU time",
+            format!("{} ms", three_digits(record.cpu_ns as f64 / 1e6)),
+        ),
+        ("messages", grouped(record.messages)),
+        ("operations answered", grouped(record.operations)),
+        ("outcome unknown", grouped(record.unknown)),
+        ("faults", grouped(record.faults.values().sum())),
+        ("events on this page", grouped(timeline.events.len() as u64)),
+        ("trace hash", record.trace_hash.clone()),
+    ];
+    if timeline.dropped > 0 {
+        items.push(("events left out, too many", grouped(timeline.dropped)));
+    }
+    items
+        .iter()
+        .map(|(name, value)| {
+            format!(
+                "<div><dt>{}</dt><dd>{}</dd></div>",
+                escape(name),
+                escape(value)
+            )
+        })
+        .collect()
+}
+
+fn chips(counts: &std::collections::BTreeMap<String, u64>) -> String {
+    if counts.is_empty() {
+        return "<span class=\"none\">none</span>".to_string();
+    }
+    counts
+        .iter()
+        .map(|(name, count)| {
+            let class = if *count == 0 { "chip zero" } else { "chip" };
+            format!(
+                "<span class=\"{class}\">{} <b>{}</b></span>",
+                escape(name),
+                grouped(*count)
+            )
+        })
+        .collect()
+}
+
+/// The plan indented where it is JSON, as it is where it is not.
+fn pretty(plan: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(plan)
+        .and_then(|value| serde_json::to_string_pretty(&value))
+        .unwrap_or_else(|_| plan.to_string())
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
