@@ -24,7 +24,7 @@ pub enum OpenMode {
 ///
 /// Synchronous on purpose: logs, SQLite's VFS and search indexes are written straight against it. Async code reaches
 /// it only through [`Host::blocking`](crate::Host::blocking). Paths are relative to the host's root or absolute as the
-/// host understands them; `/` separates components.
+/// host understands them; `/` separates components. A path with `..` is `InvalidInput`.
 ///
 /// # What survives
 /// After a process is killed, everything written survives. After a power cut, only this is promised:

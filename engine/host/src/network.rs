@@ -25,7 +25,8 @@ pub trait Network: Send + Sync + 'static {
 
 /// What a datagram socket of a host does; used through [`Datagrams`].
 pub trait DatagramSocket: Send + Sync + 'static {
-    /// Sends one datagram of at most 65,507 bytes: it arrives whole, once, several times, or never, in any order.
+    /// Sends one datagram: it arrives whole, once, several times, or never, in any order. At most 65,507 bytes; an
+    /// error when there are more. That nobody receives it is not an error.
     fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>>;
 
     /// The next datagram, cut to the buffer's length, and its sender.

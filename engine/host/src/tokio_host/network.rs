@@ -27,24 +27,24 @@ impl TokioNetwork {
     pub(super) fn new(runtime: Handle) -> Self {
         TokioNetwork { runtime }
     }
+}
 
-    /// Polls `future` inside the runtime, where sockets can be registered, whoever polls it.
-    fn entered<T>(
-        &self,
-        future: impl Future<Output = T> + Send + 'static,
-    ) -> BoxFuture<'static, T> {
-        let runtime = self.runtime.clone();
-        let mut future = Box::pin(future);
-        Box::pin(std::future::poll_fn(move |cx| {
-            let _entered = runtime.enter();
-            future.as_mut().poll(cx)
-        }))
-    }
+/// Polls `future` inside `runtime`, where sockets can be registered, whoever polls it.
+fn entered<'a, T>(
+    runtime: &Handle,
+    future: impl Future<Output = T> + Send + 'a,
+) -> BoxFuture<'a, T> {
+    let runtime = runtime.clone();
+    let mut future = Box::pin(future);
+    Box::pin(std::future::poll_fn(move |cx| {
+        let _entered = runtime.enter();
+        future.as_mut().poll(cx)
+    }))
 }
 
 impl Network for TokioNetwork {
     fn bind(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Datagrams>> {
-        self.entered(async move {
+        entered(&self.runtime, async move {
             let socket = UdpSocket::bind(address).await?;
             let local = socket.local_addr()?;
             Ok(Box::new(TokioDatagrams { socket, local }) as Datagrams)
@@ -52,16 +52,22 @@ impl Network for TokioNetwork {
     }
 
     fn listen(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Listener>> {
-        self.entered(async move {
+        let runtime = self.runtime.clone();
+        entered(&self.runtime, async move {
             // tokio sets SO_REUSEADDR, so that a restarted node is not kept out by its predecessor's old connections.
             let socket = TcpListener::bind(address).await?;
             let local = socket.local_addr()?;
-            Ok(Box::new(TokioListener { socket, local }) as Listener)
+            let listener = TokioListener {
+                runtime,
+                socket,
+                local,
+            };
+            Ok(Box::new(listener) as Listener)
         })
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Stream>> {
-        self.entered(async move {
+        entered(&self.runtime, async move {
             let stream = TcpStream::connect(address).await?;
             // The far end may be gone again; then the first read tells.
             let peer = stream.peer_addr().unwrap_or(address);
@@ -190,15 +196,17 @@ impl DatagramSocket for TokioDatagrams {
 }
 
 struct TokioListener {
+    runtime: Handle,
     socket: TcpListener,
     local: SocketAddr,
 }
 
 impl ListenerSocket for TokioListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
-        Box::pin(async move {
+        let socket = &self.socket;
+        entered(&self.runtime, async move {
             loop {
-                match self.socket.accept().await {
+                match socket.accept().await {
                     Ok((stream, peer)) => {
                         // Fails when the far end is gone by now: not a connection any more.
                         if let Ok(stream) = TokioStream::new(stream, peer) {

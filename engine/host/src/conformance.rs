@@ -1,1 +1,0 @@
-//! One suite for every host: what the traits promise, as assertions.
