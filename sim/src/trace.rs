@@ -1,0 +1,198 @@
+//! What happened, as one number and, when asked for, as a picture.
+//!
+//! The number is a 64-bit hash chained over every event. Two runs are the same exactly when it is: it is how the
+//! project knows that a seed means one thing only.
+
+use holdfast_record::{Timeline, TimelineEvent};
+
+/// How many events a picture holds; what comes later is counted only. A page with more cannot be looked at.
+pub const TIMELINE_LIMIT: usize = 200_000;
+
+const FIRST: u64 = 0x243f_6a88_85a3_08d3;
+const SECOND: u64 = 0x1319_8a2e_0370_7344;
+
+/// The chained hash of a run and, if enabled, its [`Timeline`].
+#[derive(Clone, Debug)]
+pub struct Trace {
+    hash: u64,
+    records: u64,
+    recording: Option<Box<Recording>>,
+}
+
+/// The picture of a run while it is drawn.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    lanes: Vec<String>,
+    events: Vec<TimelineEvent>,
+    dropped: u64,
+}
+
+impl Recording {
+    /// Adds an event; in any order, since [`Trace::finish`] sorts.
+    pub fn push(&mut self, event: TimelineEvent) {
+        match self.events.len() < TIMELINE_LIMIT {
+            true => self.events.push(event),
+            false => self.dropped += 1,
+        }
+    }
+}
+
+impl Trace {
+    /// The trace of one run of `seed`: a hash only.
+    pub fn new(seed: u64) -> Self {
+        Trace {
+            hash: fold(seed ^ FIRST, SECOND),
+            records: 0,
+            recording: None,
+        }
+    }
+
+    /// The same, and a timeline with these lanes.
+    pub fn with_timeline(seed: u64, lanes: Vec<String>) -> Self {
+        Trace {
+            recording: Some(Box::new(Recording {
+                lanes,
+                events: Vec::new(),
+                dropped: 0,
+            })),
+            ..Trace::new(seed)
+        }
+    }
+
+    /// Chains one event: at true time `time`, on `node`, of a `kind` that the caller numbers, with two words that
+    /// stand for its content. Order matters; so does every bit.
+    #[inline]
+    pub fn record(&mut self, time: u64, node: u32, kind: u16, a: u64, b: u64) {
+        let place = (u64::from(kind) << 32) | u64::from(node);
+        let hash = fold(time ^ FIRST, self.hash ^ place);
+        self.hash = fold(a ^ SECOND, hash.wrapping_add(b));
+        self.records += 1;
+    }
+
+    /// The hash of everything recorded so far.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// How many events have been recorded.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Runs `draw` if there is a timeline: what it costs to describe an event is paid only by runs that are looked at.
+    #[inline]
+    pub fn timeline(&mut self, draw: impl FnOnce(&mut Recording)) {
+        if let Some(recording) = &mut self.recording {
+            draw(recording);
+        }
+    }
+
+    /// Takes the timeline, its events in order of time, with the plan's JSON attached; `None` if there was none.
+    pub fn finish(&mut self, plan: String) -> Option<Timeline> {
+        let Recording {
+            lanes,
+            mut events,
+            dropped,
+        } = *self.recording.take()?;
+        events.sort_by_key(began);
+        Some(Timeline {
+            lanes,
+            events,
+            dropped,
+            plan,
+        })
+    }
+}
+
+fn began(event: &TimelineEvent) -> u64 {
+    match event {
+        TimelineEvent::Message { at, .. }
+        | TimelineEvent::State { at, .. }
+        | TimelineEvent::Fault { at, .. }
+        | TimelineEvent::Operation { at, .. }
+        | TimelineEvent::Note { at, .. }
+        | TimelineEvent::Violation { at, .. } => *at,
+    }
+}
+
+/// Both halves of a 128-bit product, folded into one word.
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash_of(events: &[(u64, u32, u16, u64, u64)]) -> u64 {
+        let mut trace = Trace::new(1);
+        for &(time, node, kind, a, b) in events {
+            trace.record(time, node, kind, a, b);
+        }
+        trace.hash()
+    }
+
+    #[test]
+    fn every_bit_and_the_order_count() {
+        let base = (5, 1, 2, 3, 4);
+        let mut seen = std::collections::BTreeSet::new();
+        assert!(seen.insert(hash_of(&[base])));
+        for bit in 0..64 {
+            let flip = 1u64 << bit;
+            assert!(seen.insert(hash_of(&[(5 ^ flip, 1, 2, 3, 4)])));
+            assert!(seen.insert(hash_of(&[(5, 1, 2, 3 ^ flip, 4)])));
+            assert!(seen.insert(hash_of(&[(5, 1, 2, 3, 4 ^ flip)])));
+        }
+        for bit in 0..32 {
+            assert!(seen.insert(hash_of(&[(5, 1 ^ (1 << bit), 2, 3, 4)])));
+        }
+        for bit in 0..16 {
+            assert!(seen.insert(hash_of(&[(5, 1, 2 ^ (1 << bit), 3, 4)])));
+        }
+        let other = (6, 1, 2, 3, 4);
+        assert!(seen.insert(hash_of(&[base, other])));
+        assert!(seen.insert(hash_of(&[other, base])));
+        assert!(seen.insert(hash_of(&[base, base])));
+        assert_ne!(Trace::new(1).hash(), Trace::new(2).hash());
+    }
+
+    #[test]
+    fn a_million_records_do_not_collapse() {
+        let mut trace = Trace::new(0);
+        let mut ones = 0u64;
+        for n in 0..1_000_000 {
+            trace.record(n, 0, 0, 0, 0);
+            ones += u64::from(trace.hash().count_ones());
+        }
+        assert!((31_900_000..32_100_000).contains(&ones), "{ones}");
+        assert_eq!(trace.records(), 1_000_000);
+    }
+
+    fn note(at: u64) -> TimelineEvent {
+        TimelineEvent::Note {
+            at,
+            lane: 0,
+            label: "n".into(),
+        }
+    }
+
+    #[test]
+    fn a_timeline_is_sorted_and_bounded() {
+        let mut silent = Trace::new(1);
+        silent.timeline(|_| panic!("nobody looks at this run"));
+        assert_eq!(silent.finish(String::new()), None);
+
+        let mut trace = Trace::with_timeline(1, vec!["node 0".into()]);
+        for at in (0..TIMELINE_LIMIT as u64 + 7).rev() {
+            trace.timeline(|t| t.push(note(at)));
+        }
+        let timeline = trace.finish("{}".into()).unwrap();
+        assert_eq!(timeline.events.len(), TIMELINE_LIMIT);
+        assert_eq!(timeline.dropped, 7);
+        assert_eq!(timeline.events[0], note(7));
+        assert!(timeline.events.is_sorted_by_key(began));
+        assert_eq!(silent.hash(), trace.hash(), "looking changes nothing");
+    }
+}
