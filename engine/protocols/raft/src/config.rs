@@ -38,6 +38,54 @@ pub struct Config {
     pub mutant: Option<Mutant>,
 }
 
+impl Config {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let membership = &self.membership;
+        let ids = || membership.voters.iter().chain(&membership.learners);
+        if self.id == 0 || ids().any(|id| *id == 0) {
+            return Err(ConfigError::ZeroId);
+        }
+        let ascending = |ids: &[NodeId]| ids.windows(2).all(|pair| pair[0] < pair[1]);
+        let checks = [
+            (
+                ascending(&membership.voters) && ascending(&membership.learners),
+                "voters and learners must be in ascending order, each once",
+            ),
+            (
+                !membership
+                    .voters
+                    .iter()
+                    .any(|id| membership.learners.contains(id)),
+                "a node is a voter or a learner, not both",
+            ),
+            (
+                self.heartbeat_interval > 0,
+                "the heartbeat interval must not be zero",
+            ),
+            (
+                self.election_timeout > self.heartbeat_interval,
+                "the election timeout must be longer than the heartbeat interval",
+            ),
+            (
+                self.max_inflight_messages > 0,
+                "at least one append must be allowed in flight",
+            ),
+            (
+                !self.lease_reads || self.check_quorum,
+                "lease reads need check_quorum: only then do followers keep from voting",
+            ),
+            (
+                self.max_clock_drift_ppm < 1_000_000,
+                "clocks that may stand still allow no lease",
+            ),
+        ];
+        match checks.into_iter().find(|(holds, _)| !holds) {
+            Some((_, why)) => Err(ConfigError::Invalid(why)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Historical bugs of consensus implementations that the simulator must find (the bug zoo).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mutant {

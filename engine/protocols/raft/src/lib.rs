@@ -6,10 +6,20 @@
 //!
 //! The two types that matter are [`Raft`] and [`Output`].
 
-mod message;
 mod config;
+mod leader;
+mod log;
+mod message;
+mod output;
+mod progress;
+pub mod quorum;
+mod raft;
+mod reads;
 
 pub use config::{Config, ConfigError, Mutant};
 pub use message::{
     Body, Entry, HardState, Index, Membership, Message, Nanos, NodeId, SnapshotMeta, Term,
 };
+pub use output::{Event, Output, Persist};
+pub use progress::{Mode, Progress};
+pub use raft::{Proposal, ProposeError, Raft, ReadError, Recovered, Role, SnapshotStatus};

@@ -1,3 +1,33 @@
-//! A replicated state machine.
+//! A replicated state machine: Raft, log, snapshots and client sessions around a pure core.
+//!
+//! [`Replica`] is that core: deterministic, `Clone`, without I/O; what it wants done comes out as [`Output`]s, and
+//! [`Store`] carries out the part of them that concerns a disk. The simulator's fast lane drives both directly.
+//! [`ReplicaHandle`] is the same for a [`Host`](holdfast_host::Host): tasks, connections to peers and group commit
+//! around the core. Use the handle to build a service; use the core to simulate one.
+
+mod core;
+mod driver;
+mod envelope;
+mod message;
+mod mutant;
+mod sessions;
+mod snapshot;
+mod state;
 mod state_machine;
+mod store;
+mod transfer;
+mod transport;
+mod wire;
+
+pub use crate::core::{Consistency, Event, Output, Rejection, Replica, Settings};
+pub use driver::{ReplicaConfig, ReplicaHandle, StartError, Status};
+pub use envelope::{ENVELOPE_BYTES, Envelope, RequestId, Session};
+pub use message::Message;
+pub use mutant::Mutant;
+pub use sessions::{MAX_KEPT_OUTCOME, MAX_SESSIONS, Sessions, Verdict};
+pub use snapshot::{MAX_SNAPSHOT_BYTES, SnapshotFile};
+pub use state::{Outcome, State};
 pub use state_machine::{Command, CorruptSnapshot, StateMachine};
+pub use store::{
+    Recovered, SNAPSHOT_CHUNK_BYTES, Store, StoreCommand, StoreDone, StoreError, StoreOptions,
+};

@@ -1,0 +1,1109 @@
+use crate::{
+    Body, Config, ConfigError, Entry, Event, HardState, Index, Membership, Message, Mutant, Nanos,
+    NodeId, Output, Persist, Progress, SnapshotMeta, Term,
+    log::RaftLog,
+    progress::Mode,
+    quorum::{self, VoteResult},
+    reads::Reads,
+};
+use bytes::Bytes;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use std::collections::VecDeque;
+
+/// What a replica is in its term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks whether it would be elected.
+    PreCandidate,
+    /// Asks to be elected.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+/// What a replica finds when it starts.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Term and vote, and a lower bound of the commit index.
+    pub hard_state: HardState,
+    /// The newest snapshot; index 0: none.
+    pub snapshot: SnapshotMeta,
+    /// The log after the snapshot.
+    pub entries: Vec<Entry>,
+    /// How far the state machine is: at least the snapshot.
+    pub applied: Index,
+}
+
+/// What became of a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proposal {
+    /// In this leader's log.
+    Appended {
+        /// The term.
+        term: Term,
+        /// Index of the first entry.
+        first_index: Index,
+    },
+    /// Passed on; it may get lost.
+    Forwarded {
+        /// To this leader.
+        leader: NodeId,
+    },
+}
+
+/// Why a proposal was refused. It is in no log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Nobody is known to lead.
+    #[error("no leader is known")]
+    NoLeader,
+    /// Leadership is being handed over.
+    #[error("leadership is being handed over")]
+    Transferring,
+    /// [`Config::max_uncommitted_bytes`] is reached.
+    #[error("too much is waiting to be committed")]
+    TooMuchUncommitted,
+}
+
+/// Why a read was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Nobody is known to lead.
+    #[error("no leader is known")]
+    NoLeader,
+    /// [`Config::max_pending_reads`] is reached.
+    #[error("too many reads are waiting")]
+    TooManyReads,
+}
+
+/// How sending a snapshot ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotStatus {
+    /// The receiver has it.
+    Finished,
+    /// It could not be sent.
+    Failed,
+}
+
+/// The protocol. Deterministic and `Clone`; see the crate's page for what it is not.
+///
+/// Methods come in four kinds. *Inputs* (`handle_*`, `report_*`) tell it what happened; *commands* (`propose`, `read`,
+/// `campaign`, ...) ask something of it; both take the monotonic time, which never falls between calls. After each of
+/// them drain [`poll_output`](Raft::poll_output), in order, and look at [`timeout`](Raft::timeout) for when to call
+/// [`handle_timeout`](Raft::handle_timeout). *Getters* change nothing.
+#[derive(Clone, Debug)]
+pub struct Raft {
+    pub(crate) config: Config,
+    rng: ChaCha8Rng,
+    pub(crate) membership: Membership,
+    pub(crate) term: Term,
+    vote: Option<NodeId>,
+    pub(crate) role: Role,
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) log: RaftLog,
+    pub(crate) progress: Vec<Progress>,
+    votes: Vec<(NodeId, bool)>,
+    /// When the election clock was last set back: a leader was heard, a vote given, a campaign begun.
+    pub(crate) contact: Nanos,
+    /// The election timeout drawn for this round.
+    patience: Nanos,
+    next_heartbeat: Nanos,
+    /// Until then this node keeps from voting, because a leader may hold a lease that counts on it.
+    promised_until: Nanos,
+    transferee: Option<NodeId>,
+    uncommitted_bytes: u64,
+    pub(crate) reads: Reads,
+    outputs: VecDeque<Output>,
+    /// What the next persist will carry.
+    persisted_state: (Term, Option<NodeId>),
+    install: Option<SnapshotMeta>,
+    after: Vec<Message>,
+    next_persist: u64,
+    inflight_persists: VecDeque<PersistMark>,
+    seen: Seen,
+}
+
+/// What a persist in flight stands for. The term tells an acknowledgement of entries that were replaced since.
+#[derive(Clone, Debug)]
+struct PersistMark {
+    id: u64,
+    last: Option<(Index, Term)>,
+    votes_for_self: Option<(Term, bool)>,
+}
+
+/// What was last told by events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    role: Role,
+    term: Term,
+    leader: Option<NodeId>,
+    commit: Index,
+}
+
+impl Raft {
+    /// A replica that continues from what was recovered; a follower without a leader.
+    pub fn new(
+        config: Config,
+        recovered: Recovered,
+        rng: ChaCha8Rng,
+        now: Nanos,
+    ) -> Result<Raft, ConfigError> {
+        config.check()?;
+        let membership = if recovered.snapshot.index > 0 {
+            recovered.snapshot.membership.clone()
+        } else {
+            config.membership.clone()
+        };
+        let HardState { term, vote, commit } = recovered.hard_state;
+        let log = RaftLog::new(
+            recovered.snapshot,
+            recovered.entries,
+            commit,
+            recovered.applied,
+        );
+        let term = term.max(log.last_term());
+        let promised_until = if config.lease_reads {
+            // It may have heard from a leader just before it died.
+            now.saturating_add(config.election_timeout)
+        } else {
+            0
+        };
+        let seen = Seen {
+            role: Role::Follower,
+            term,
+            leader: None,
+            commit: log.commit,
+        };
+        let mut raft = Raft {
+            reads: Reads::default(),
+            config,
+            rng,
+            membership,
+            term,
+            vote,
+            role: Role::Follower,
+            leader: None,
+            log,
+            progress: Vec::new(),
+            votes: Vec::new(),
+            contact: now,
+            patience: 0,
+            next_heartbeat: 0,
+            promised_until,
+            transferee: None,
+            uncommitted_bytes: 0,
+            outputs: VecDeque::new(),
+            persisted_state: (term, vote),
+            install: None,
+            after: Vec::new(),
+            next_persist: 1,
+            inflight_persists: VecDeque::new(),
+            seen,
+        };
+        raft.reset_election_clock(now);
+        raft.finish();
+        Ok(raft)
+    }
+
+    pub(crate) fn mutated(&self, mutant: Mutant) -> bool {
+        cfg!(debug_assertions) && self.config.mutant == Some(mutant)
+    }
+
+    // ---- Inputs ----
+
+    /// A message arrived. Stale, repeated and malformed ones change nothing.
+    pub fn handle_message(&mut self, now: Nanos, message: Message) {
+        if message.to == self.config.id && message.from != self.config.id && is_sound(&message) {
+            self.step(now, message);
+        }
+        self.finish();
+    }
+
+    /// The time of [`timeout`](Raft::timeout) has come; calling early changes nothing.
+    pub fn handle_timeout(&mut self, now: Nanos) {
+        if self.role == Role::Leader {
+            self.lead_on(now);
+        } else if self.is_promotable() && now >= self.contact.saturating_add(self.patience) {
+            self.start_campaign(now, Campaign::Timeout);
+        }
+        self.finish();
+    }
+
+    /// The persist of that number is durable, and so are all before it.
+    pub fn handle_persisted(&mut self, now: Nanos, id: u64) {
+        let mark = self.inflight_persists.pop_front().expect("was asked for");
+        assert_eq!(
+            mark.id, id,
+            "persists end in the order in which they were asked for"
+        );
+        if let Some((index, term)) = mark.last {
+            // The same index may have been given away to another term meanwhile (ABA): then this says nothing.
+            if self.log.matches(index, term) && index > self.log.stable {
+                self.log.stable = index;
+                self.acknowledge_own(now, index);
+            }
+        }
+        if let Some((term, pre)) = mark.votes_for_self
+            && term == self.term
+            && self.role == campaign_role(pre)
+        {
+            self.count_vote(now, self.config.id, true);
+        }
+        self.finish();
+    }
+
+    /// The state machine has applied everything up to `index`.
+    pub fn handle_applied(&mut self, _now: Nanos, index: Index) {
+        assert!(index >= self.log.applied && index <= self.log.applying);
+        self.log.applied = index;
+        self.finish();
+    }
+
+    /// A snapshot of this replica's own state is durable.
+    pub fn handle_snapshot_durable(&mut self, meta: SnapshotMeta) {
+        assert!(meta.index <= self.log.applied);
+        if meta.index > self.log.snapshot.index {
+            self.log.snapshot = meta;
+        }
+    }
+
+    /// How sending a snapshot to `to` ended.
+    pub fn report_snapshot(&mut self, now: Nanos, to: NodeId, status: SnapshotStatus) {
+        if self.role == Role::Leader
+            && let Some(progress) = self.progress.iter_mut().find(|p| p.id == to)
+            && matches!(progress.mode, Mode::Snapshot(_))
+        {
+            if status == SnapshotStatus::Failed {
+                progress.mode = Mode::Probe;
+            }
+            progress.become_probe();
+            // An answer of the follower, or the next heartbeat's, lets the probe go out.
+            progress.paused = true;
+        }
+        let _ = now;
+        self.finish();
+    }
+
+    /// Messages to `to` are not getting through: the pipeline stops until a probe does.
+    pub fn report_unreachable(&mut self, _now: Nanos, to: NodeId) {
+        if self.role == Role::Leader
+            && let Some(progress) = self.progress.iter_mut().find(|p| p.id == to)
+            && progress.mode == Mode::Replicate
+        {
+            progress.become_probe();
+        }
+        self.finish();
+    }
+
+    // ---- Commands ----
+
+    /// Appends payloads as consecutive entries, or passes them on to the leader.
+    pub fn propose(&mut self, now: Nanos, payloads: Vec<Bytes>) -> Result<Proposal, ProposeError> {
+        let result = self.take_proposal(now, payloads);
+        self.finish();
+        result
+    }
+
+    /// Asks for an index at which a read is linearizable; [`Output::ReadReady`] may follow.
+    pub fn read(&mut self, now: Nanos, context: u64) -> Result<(), ReadError> {
+        let result = match (self.role, self.leader) {
+            (Role::Leader, _) => self.take_read(now, self.config.id, context),
+            (_, Some(leader)) => {
+                self.outputs.push_back(Output::Event(Event::ReadForwarded));
+                self.send(leader, Body::ReadIndex { context });
+                Ok(())
+            }
+            _ => Err(ReadError::NoLeader),
+        };
+        self.finish();
+        result
+    }
+
+    /// Hands leadership to `to`, or asks the leader to.
+    pub fn transfer_leader(&mut self, now: Nanos, to: NodeId) {
+        match (self.role, self.leader) {
+            (Role::Leader, _) => self.begin_transfer(now, to),
+            (_, Some(leader)) => self.send(leader, Body::TransferLeader { to }),
+            _ => {}
+        }
+        self.finish();
+    }
+
+    /// Campaigns now.
+    pub fn campaign(&mut self, now: Nanos) {
+        if self.role != Role::Leader && self.is_promotable() {
+            self.start_campaign(now, Campaign::Timeout);
+        }
+        self.finish();
+    }
+
+    /// A follower stops to believe in its leader, so that it may vote for another.
+    pub fn forget_leader(&mut self, _now: Nanos) {
+        if self.role == Role::Follower && !self.config.lease_reads {
+            self.leader = None;
+        }
+        self.finish();
+    }
+
+    /// Drops entries up to `index` from memory, as far as a durable snapshot covers them.
+    pub fn compact(&mut self, index: Index) {
+        self.log.compact(index);
+    }
+
+    // ---- Outputs ----
+
+    /// The next thing to do, until there is none.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Raft::handle_timeout); `None`: nothing is due.
+    pub fn timeout(&self) -> Option<Nanos> {
+        if self.role == Role::Leader {
+            let check = self.contact.saturating_add(self.config.election_timeout);
+            return Some(self.next_heartbeat.min(check));
+        }
+        self.is_promotable()
+            .then(|| self.contact.saturating_add(self.patience))
+    }
+
+    // ---- Getters ----
+
+    /// This replica.
+    pub fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    /// Its term.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// For whom it voted in its term.
+    pub fn vote(&self) -> Option<NodeId> {
+        self.vote
+    }
+
+    /// What it is in its term.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Who leads, as far as it knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// The highest index known to be committed.
+    pub fn commit(&self) -> Index {
+        self.log.commit
+    }
+
+    /// The highest index that was applied.
+    pub fn applied(&self) -> Index {
+        self.log.applied
+    }
+
+    /// The highest index that is durable here.
+    pub fn stable(&self) -> Index {
+        self.log.stable
+    }
+
+    /// The first index in memory.
+    pub fn first_index(&self) -> Index {
+        self.log.first_index()
+    }
+
+    /// The last index.
+    pub fn last_index(&self) -> Index {
+        self.log.last_index()
+    }
+
+    /// Index of the newest durable snapshot.
+    pub fn snapshot_index(&self) -> Index {
+        self.log.snapshot.index
+    }
+
+    /// The term of an entry in memory, or of the one before the first.
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        self.log.term_at(index)
+    }
+
+    /// The entries `from..=to`, as far as they are in memory.
+    pub fn entries(&self, from: Index, to: Index) -> impl Iterator<Item = &Entry> {
+        self.log.range(from, to)
+    }
+
+    /// The group.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// What a leader knows of every replica, in order of their numbers; empty elsewhere.
+    pub fn progress(&self) -> &[Progress] {
+        if self.role == Role::Leader {
+            &self.progress
+        } else {
+            &[]
+        }
+    }
+
+    /// The voter that has most of the log, apart from this node: the best one to hand leadership to.
+    pub fn best_successor(&self) -> Option<NodeId> {
+        let others = self.progress().iter();
+        let others = others.filter(|p| p.id != self.config.id && !p.is_learner && p.active);
+        others.max_by_key(|p| p.matched).map(|p| p.id)
+    }
+
+    /// Term, vote and commit index as they are now.
+    pub fn hard_state(&self) -> HardState {
+        HardState {
+            term: self.term,
+            vote: self.vote,
+            commit: self.log.commit,
+        }
+    }
+
+    // ---- Roles ----
+
+    pub(crate) fn is_promotable(&self) -> bool {
+        self.membership.voters.contains(&self.config.id)
+    }
+
+    fn reset_election_clock(&mut self, now: Nanos) {
+        self.contact = now;
+        let timeout = self.config.election_timeout;
+        self.patience = timeout + self.rng.random_range(0..timeout);
+    }
+
+    fn reset(&mut self, now: Nanos, term: Term) {
+        assert!(term >= self.term, "terms never fall");
+        if term != self.term {
+            self.term = term;
+            self.vote = None;
+        }
+        self.leader = None;
+        self.votes.clear();
+        self.progress.clear();
+        self.transferee = None;
+        self.uncommitted_bytes = 0;
+        self.reads = Reads::default();
+        self.reset_election_clock(now);
+    }
+
+    pub(crate) fn become_follower(&mut self, now: Nanos, term: Term, leader: Option<NodeId>) {
+        self.reset(now, term);
+        self.role = Role::Follower;
+        self.leader = leader;
+    }
+
+    fn become_leader(&mut self, now: Nanos) {
+        assert_eq!(self.role, Role::Candidate);
+        self.reset(now, self.term);
+        self.role = Role::Leader;
+        self.leader = Some(self.config.id);
+        let (last, stable) = (self.log.last_index(), self.log.stable);
+        let membership = self.membership.clone();
+        let mut ids: Vec<(NodeId, bool)> =
+            membership.voters.iter().map(|id| (*id, false)).collect();
+        ids.extend(membership.learners.iter().map(|id| (*id, true)));
+        ids.sort_unstable();
+        for (id, is_learner) in ids {
+            let mut progress = Progress::new(
+                id,
+                is_learner,
+                last + 1,
+                self.config.max_inflight_messages,
+                self.config.max_inflight_bytes,
+            );
+            if id == self.config.id {
+                progress.become_replicate();
+                progress.matched = stable;
+                progress.next = last + 1;
+                progress.active = true;
+            }
+            self.progress.push(progress);
+        }
+        self.next_heartbeat = now.saturating_add(self.config.heartbeat_interval);
+        self.append(vec![Bytes::new()]);
+        self.broadcast_append(now);
+    }
+
+    // ---- Elections ----
+
+    fn start_campaign(&mut self, now: Nanos, kind: Campaign) {
+        let pre = self.config.pre_vote && kind == Campaign::Timeout;
+        let (term, role) = if pre {
+            (self.term + 1, Role::PreCandidate)
+        } else {
+            self.reset(now, self.term + 1);
+            (self.term, Role::Candidate)
+        };
+        if pre {
+            self.votes.clear();
+            self.leader = None;
+            self.reset_election_clock(now);
+        } else {
+            assert!(self.vote.is_none(), "one vote a term");
+            self.vote = Some(self.config.id);
+        }
+        self.role = role;
+        let (last_index, last_term) = (self.log.last_index(), self.log.last_term());
+        for to in self.membership.voters.clone() {
+            if to != self.config.id {
+                self.outputs.push_back(Output::Send(Message {
+                    from: self.config.id,
+                    to,
+                    term,
+                    body: Body::Vote {
+                        last_index,
+                        last_term,
+                        pre,
+                        transfer: kind == Campaign::Transfer,
+                    },
+                }));
+            }
+        }
+        // Its own vote counts like any other: once it is durable.
+        self.after.push(Message {
+            from: self.config.id,
+            to: self.config.id,
+            term: self.term,
+            body: Body::VoteReply { pre, granted: true },
+        });
+    }
+
+    fn count_vote(&mut self, now: Nanos, from: NodeId, granted: bool) {
+        if !self.votes.iter().any(|(id, _)| *id == from) {
+            self.votes.push((from, granted));
+        }
+        let votes = &self.votes;
+        let result = quorum::vote_result(&self.membership.voters, |id| {
+            votes.iter().find(|(v, _)| *v == id).map(|(_, yes)| *yes)
+        });
+        match result {
+            VoteResult::Pending => {}
+            VoteResult::Won if self.role == Role::PreCandidate => {
+                self.start_campaign(now, Campaign::Election);
+            }
+            VoteResult::Won => self.become_leader(now),
+            VoteResult::Lost => self.become_follower(now, self.term, None),
+        }
+    }
+
+    fn consider_vote(&mut self, now: Nanos, message: &Message) {
+        let Body::Vote {
+            last_index,
+            last_term,
+            pre,
+            ..
+        } = message.body
+        else {
+            unreachable!("a vote was asked for");
+        };
+        let can_vote = self.vote == Some(message.from)
+            || (self.vote.is_none() && self.leader.is_none())
+            || (pre && message.term > self.term);
+        if can_vote && self.log.is_up_to_date(last_index, last_term) {
+            if !pre {
+                assert_eq!(message.term, self.term);
+                self.contact = now;
+                self.vote = Some(message.from);
+            }
+            let reply = Message {
+                from: self.config.id,
+                to: message.from,
+                term: message.term,
+                body: Body::VoteReply { pre, granted: true },
+            };
+            if !pre && self.mutated(Mutant::VoteBeforeSync) {
+                self.outputs.push_back(Output::Send(reply));
+            } else {
+                self.after.push(reply);
+            }
+        } else {
+            let body = Body::VoteReply {
+                pre,
+                granted: false,
+            };
+            let term = self.term;
+            self.promise_at(message.from, term, body);
+        }
+    }
+
+    /// Whether a leader may count on this node not to vote.
+    fn is_bound_to_leader(&self, now: Nanos) -> bool {
+        let hears = self.leader.is_some()
+            && now < self.contact.saturating_add(self.config.election_timeout);
+        (self.config.check_quorum && hears)
+            || (self.config.lease_reads && now < self.promised_until)
+    }
+
+    // ---- Messages ----
+
+    fn step(&mut self, now: Nanos, message: Message) {
+        if message.term > self.term {
+            if let Body::Vote { pre, transfer, .. } = message.body {
+                if !transfer && self.is_bound_to_leader(now) {
+                    return;
+                }
+                if !pre {
+                    self.become_follower(now, message.term, None);
+                }
+            } else if !matches!(
+                message.body,
+                Body::VoteReply {
+                    pre: true,
+                    granted: true
+                }
+            ) {
+                let leads = matches!(
+                    message.body,
+                    Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot { .. }
+                );
+                self.become_follower(now, message.term, leads.then_some(message.from));
+            }
+        } else if message.term < self.term {
+            self.answer_stale(&message);
+            return;
+        }
+        match &message.body {
+            Body::Vote { .. } => self.consider_vote(now, &message),
+            Body::VoteReply { pre, granted } => {
+                let current = *pre || message.term == self.term;
+                if self.role == campaign_role(*pre) && current {
+                    self.count_vote(now, message.from, *granted);
+                }
+            }
+            _ if self.role == Role::Leader => self.step_leader(now, message),
+            _ => self.step_follower(now, message),
+        }
+    }
+
+    fn answer_stale(&mut self, message: &Message) {
+        match message.body {
+            // A leader of an old term that still sends is told the new one; else a node that campaigned without
+            // success could never be heard.
+            Body::Append { .. } | Body::Heartbeat { .. }
+                if self.config.check_quorum || self.config.pre_vote =>
+            {
+                self.promise_at(message.from, self.term, Body::Appended { matched: 0 });
+            }
+            Body::Vote { pre: true, .. } => {
+                let body = Body::VoteReply {
+                    pre: true,
+                    granted: false,
+                };
+                self.promise_at(message.from, self.term, body);
+            }
+            _ => {}
+        }
+    }
+
+    fn step_follower(&mut self, now: Nanos, message: Message) {
+        let from = message.from;
+        match message.body {
+            Body::Append {
+                prev_index,
+                prev_term,
+                commit,
+                entries,
+            } => {
+                self.heard_leader(now, from);
+                self.handle_append(from, prev_index, prev_term, commit, entries);
+            }
+            Body::Heartbeat { commit, round } => {
+                self.heard_leader(now, from);
+                self.commit_to(commit.min(self.log.last_index()));
+                self.send(from, Body::HeartbeatReply { round });
+            }
+            Body::Snapshot { meta } => {
+                self.heard_leader(now, from);
+                self.restore(from, meta);
+            }
+            Body::TimeoutNow if self.is_promotable() => {
+                self.outputs
+                    .push_back(Output::Event(Event::CampaignOrdered));
+                self.start_campaign(now, Campaign::Transfer);
+            }
+            Body::ReadIndexReply { context, index } => {
+                self.outputs.push_back(Output::ReadReady { context, index });
+            }
+            Body::Propose { payloads } => {
+                // Passed on once more when it reached somebody who knows better.
+                if let Some(leader) = self.leader.filter(|leader| *leader != from) {
+                    self.send(leader, Body::Propose { payloads });
+                }
+            }
+            Body::TransferLeader { to } => {
+                if let Some(leader) = self.leader.filter(|leader| *leader != from) {
+                    self.send(leader, Body::TransferLeader { to });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn heard_leader(&mut self, now: Nanos, leader: NodeId) {
+        assert!(
+            self.leader.is_none_or(|known| known == leader),
+            "one leader a term: {:?} and {leader} in {}",
+            self.leader,
+            self.term
+        );
+        if self.role != Role::Follower {
+            self.become_follower(now, self.term, Some(leader));
+        }
+        self.leader = Some(leader);
+        self.contact = now;
+        if self.config.lease_reads {
+            self.promised_until = now.saturating_add(self.config.election_timeout);
+        }
+    }
+
+    fn handle_append(
+        &mut self,
+        from: NodeId,
+        prev_index: Index,
+        prev_term: Term,
+        commit: Index,
+        mut entries: Vec<Entry>,
+    ) {
+        if prev_index < self.log.commit {
+            let matched = self.log.commit;
+            return self.promise(from, Body::Appended { matched });
+        }
+        if !self.log.matches(prev_index, prev_term) {
+            let hint = prev_index.min(self.log.last_index());
+            let (hint_index, hint_term) = self.log.find_conflict_by_term(hint, prev_term);
+            return self.promise(
+                from,
+                Body::AppendRejected {
+                    prev_index,
+                    hint_index,
+                    hint_term,
+                },
+            );
+        }
+        let last_new = prev_index + entries.len() as Index;
+        let known = if self.mutated(Mutant::TruncateWithoutConflict) {
+            0
+        } else {
+            entries
+                .iter()
+                .take_while(|e| self.log.matches(e.index, e.term))
+                .count()
+        };
+        entries.drain(..known);
+        if let Some(first) = entries.first() {
+            if first.index <= self.log.last_index() {
+                let index = first.index;
+                self.outputs
+                    .push_back(Output::Event(Event::Conflict { index }));
+            }
+            self.log.replace_from(entries);
+        }
+        self.commit_to(commit.min(last_new));
+        let matched = if self.mutated(Mutant::AcknowledgeLastIndex) {
+            self.log.last_index()
+        } else {
+            last_new
+        };
+        if self.mutated(Mutant::AcknowledgeBeforeSync) {
+            self.send(from, Body::Appended { matched });
+        } else {
+            self.promise(from, Body::Appended { matched });
+        }
+    }
+
+    fn restore(&mut self, from: NodeId, meta: SnapshotMeta) {
+        if meta.index <= self.log.commit {
+            let matched = self.log.commit;
+            return self.promise(from, Body::Appended { matched });
+        }
+        if self.log.matches(meta.index, meta.term) {
+            self.commit_to(meta.index);
+            let matched = self.log.commit;
+            return self.promise(from, Body::Appended { matched });
+        }
+        self.membership = meta.membership.clone();
+        self.install = Some(meta.clone());
+        self.log.restore(meta);
+        let matched = self.log.last_index();
+        self.promise(from, Body::Appended { matched });
+    }
+
+    fn commit_to(&mut self, index: Index) {
+        if index > self.log.commit {
+            assert!(index <= self.log.last_index(), "commits what it has");
+            self.log.commit = index;
+        }
+    }
+
+    // ---- Sending ----
+
+    pub(crate) fn send(&mut self, to: NodeId, body: Body) {
+        self.outputs.push_back(Output::Send(Message {
+            from: self.config.id,
+            to,
+            term: self.term,
+            body,
+        }));
+    }
+
+    /// Sends once everything that the message says is durable.
+    fn promise(&mut self, to: NodeId, body: Body) {
+        self.promise_at(to, self.term, body);
+    }
+
+    fn promise_at(&mut self, to: NodeId, term: Term, body: Body) {
+        self.after.push(Message {
+            from: self.config.id,
+            to,
+            term,
+            body,
+        });
+    }
+
+    /// Appends payloads to a leader's log.
+    pub(crate) fn append(&mut self, payloads: Vec<Bytes>) {
+        assert_eq!(self.role, Role::Leader);
+        for payload in payloads {
+            self.uncommitted_bytes += payload.len() as u64;
+            self.log.push(Entry {
+                term: self.term,
+                index: self.log.last_index() + 1,
+                payload,
+            });
+        }
+        let (id, last) = (self.config.id, self.log.last_index());
+        if let Some(own) = self.progress.iter_mut().find(|p| p.id == id) {
+            own.next = last + 1;
+        }
+    }
+
+    fn take_proposal(
+        &mut self,
+        now: Nanos,
+        payloads: Vec<Bytes>,
+    ) -> Result<Proposal, ProposeError> {
+        assert!(!payloads.is_empty(), "a proposal proposes something");
+        if self.role != Role::Leader {
+            let leader = self.leader.ok_or(ProposeError::NoLeader)?;
+            self.send(leader, Body::Propose { payloads });
+            return Ok(Proposal::Forwarded { leader });
+        }
+        self.propose_here(now, payloads)
+    }
+
+    pub(crate) fn propose_here(
+        &mut self,
+        now: Nanos,
+        payloads: Vec<Bytes>,
+    ) -> Result<Proposal, ProposeError> {
+        if self.transferee.is_some() {
+            return Err(ProposeError::Transferring);
+        }
+        let bytes: u64 = payloads.iter().map(|p| p.len() as u64).sum();
+        let full = self.uncommitted_bytes > 0
+            && self.uncommitted_bytes + bytes > self.config.max_uncommitted_bytes;
+        if full {
+            return Err(ProposeError::TooMuchUncommitted);
+        }
+        let first_index = self.log.last_index() + 1;
+        self.append(payloads);
+        self.broadcast_append(now);
+        Ok(Proposal::Appended {
+            term: self.term,
+            first_index,
+        })
+    }
+
+    pub(crate) fn release_uncommitted(&mut self, from: Index, to: Index) {
+        if self.role == Role::Leader {
+            let bytes: u64 = self
+                .log
+                .range(from, to)
+                .map(|e| e.payload.len() as u64)
+                .sum();
+            self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
+        }
+    }
+
+    pub(crate) fn transferee(&self) -> Option<NodeId> {
+        self.transferee
+    }
+
+    pub(crate) fn set_transferee(&mut self, to: Option<NodeId>) {
+        self.transferee = to;
+    }
+
+    pub(crate) fn next_heartbeat(&mut self) -> &mut Nanos {
+        &mut self.next_heartbeat
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    // ---- What follows from every step ----
+
+    /// Turns what has changed into outputs.
+    fn finish(&mut self) {
+        self.tell();
+        self.persist();
+        self.hand_out();
+    }
+
+    fn tell(&mut self) {
+        let now = Seen {
+            role: self.role,
+            term: self.term,
+            leader: self.leader,
+            commit: self.log.commit,
+        };
+        let before = std::mem::replace(&mut self.seen, now);
+        assert!(now.commit >= before.commit && now.term >= before.term);
+        if (before.role, before.term) != (now.role, now.term) {
+            let (role, term) = (now.role, now.term);
+            self.push(Output::Event(Event::Role { role, term }));
+        }
+        if before.leader != now.leader {
+            let (leader, term) = (now.leader, now.term);
+            self.push(Output::Event(Event::Leader { leader, term }));
+        }
+        if before.commit != now.commit {
+            let index = now.commit;
+            self.push(Output::Event(Event::Commit { index }));
+        }
+    }
+
+    fn persist(&mut self) {
+        let state = (self.term, self.vote);
+        let hard_state = (state != self.persisted_state).then(|| self.hard_state());
+        let snapshot = self.install.take();
+        let entries: Vec<Entry> = if self.log.handed < self.log.last_index() {
+            let from = self.log.handed + 1;
+            self.log
+                .range(from, self.log.last_index())
+                .cloned()
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let nothing = hard_state.is_none() && snapshot.is_none() && entries.is_empty();
+        if nothing && (self.after.is_empty() || self.inflight_persists.is_empty()) {
+            // Nothing that a promise could wait for: it is durable already.
+            for message in std::mem::take(&mut self.after) {
+                self.release(message);
+            }
+            return;
+        }
+        self.persisted_state = state;
+        self.log.handed = self.log.last_index();
+        let mut after = std::mem::take(&mut self.after);
+        let mut votes_for_self = None;
+        after.retain(|message| {
+            if message.to != message.from {
+                return true;
+            }
+            if let Body::VoteReply { pre, .. } = message.body {
+                votes_for_self = Some((message.term, pre));
+            }
+            false
+        });
+        let id = self.next_persist;
+        self.next_persist += 1;
+        let last = entries
+            .last()
+            .map(|e| (e.index, e.term))
+            .or(snapshot.as_ref().map(|s| (s.index, s.term)));
+        self.inflight_persists.push_back(PersistMark {
+            id,
+            last,
+            votes_for_self,
+        });
+        self.push(Output::Persist(Persist {
+            id,
+            hard_state,
+            snapshot,
+            entries,
+            after,
+        }));
+    }
+
+    /// A promise with nothing to wait for.
+    fn release(&mut self, message: Message) {
+        if message.to != self.config.id {
+            return self.push(Output::Send(message));
+        }
+        if let Body::VoteReply { pre, .. } = message.body
+            && message.term == self.term
+            && self.role == campaign_role(pre)
+        {
+            let now = self.contact;
+            self.count_vote(now, self.config.id, true);
+            self.finish();
+        }
+    }
+
+    /// Hands out what is committed and durable here.
+    fn hand_out(&mut self) {
+        let to = self.log.commit.min(self.log.stable);
+        while self.log.applying < to {
+            let from = self.log.applying + 1;
+            let entries = self.log.slice(from, to, self.config.max_apply_bytes);
+            let last = entries.last().expect("in memory until applied").index;
+            self.release_uncommitted(from, last);
+            self.log.applying = last;
+            self.push(Output::Apply(entries));
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Campaign {
+    /// No leader was heard for too long.
+    Timeout,
+    /// A pre-vote was won.
+    Election,
+    /// The leader ordered it.
+    Transfer,
+}
+
+fn campaign_role(pre: bool) -> Role {
+    if pre {
+        Role::PreCandidate
+    } else {
+        Role::Candidate
+    }
+}
+
+/// Whether a message can have come from a correct peer.
+fn is_sound(message: &Message) -> bool {
+    if message.from == 0 || message.term == 0 {
+        return false;
+    }
+    match &message.body {
+        Body::Append {
+            prev_index,
+            prev_term,
+            entries,
+            ..
+        } => {
+            let mut before = (*prev_index, *prev_term);
+            entries.iter().all(|entry| {
+                let follows = before.0.checked_add(1) == Some(entry.index)
+                    && entry.term >= before.1
+                    && entry.term <= message.term;
+                before = (entry.index, entry.term);
+                follows
+            })
+        }
+        Body::Snapshot { meta } => meta.index > 0 && meta.term <= message.term,
+        _ => true,
+    }
+}

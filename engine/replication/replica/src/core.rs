@@ -1,0 +1,770 @@
+use crate::{
+    Envelope, Message, Mutant, Outcome, Recovered, RequestId, Session, SnapshotFile, State,
+    StateMachine, StoreCommand, StoreDone,
+    envelope::ENVELOPE_BYTES,
+    transfer::{Transfer, Transfers},
+};
+use bytes::Bytes;
+use holdfast_raft::{
+    Body, Config, ConfigError, Entry, Index, Nanos, NodeId, Proposal, ProposeError, Raft, Role,
+    SnapshotMeta, Term,
+};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How a replica behaves above Raft.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The Raft core's part.
+    pub raft: Config,
+    /// Largest payload of one command, bytes.
+    pub max_command_bytes: usize,
+    /// Most requests that wait for their outcome; above it new ones are refused.
+    pub max_pending: usize,
+    /// How long a request may wait for its outcome before it is answered with [`Rejection::TimedOut`].
+    pub request_timeout: Nanos,
+    /// Entries after which a snapshot is taken.
+    pub snapshot_entries: u64,
+    /// Payload bytes after which a snapshot is taken.
+    pub snapshot_bytes: u64,
+    /// Entries that stay in the log behind a snapshot, for followers that are a little late.
+    pub keep_entries: u64,
+    /// Time after which an unanswered piece of a snapshot is sent again.
+    pub snapshot_retry: Nanos,
+    /// A bug to plant.
+    pub mutant: Option<Mutant>,
+}
+
+/// How much a read asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Consistency {
+    /// Sees every write that was acknowledged, by any replica, before the read began.
+    Linearizable,
+    /// Sees some earlier state of this replica.
+    Stale,
+}
+
+/// Why a request was not carried out, or may not have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Rejection {
+    /// No leader is known; certainly not carried out.
+    #[error("no leader is known at the moment")]
+    NoLeader,
+    /// A limit is reached; certainly not carried out.
+    #[error("too many requests are waiting")]
+    Overloaded,
+    /// Larger than [`Settings::max_command_bytes`]; certainly not carried out.
+    #[error("the command is too large")]
+    TooLarge,
+    /// The outcome did not arrive in time: carried out, or to be carried out, or not.
+    #[error("no outcome arrived in time; the command may have been carried out")]
+    TimedOut,
+}
+
+impl Rejection {
+    /// Whether the request certainly was not, and will not be, carried out.
+    pub fn is_definite(self) -> bool {
+        self != Rejection::TimedOut
+    }
+}
+
+/// What a replica wants of its host, in this order. Drain with [`Replica::poll_output`] after every input.
+#[derive(Clone, Debug)]
+pub enum Output<S> {
+    /// Send a message; it may be lost, repeated or late.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Do this to the [`Store`](crate::Store) after everything asked for before, and report with
+    /// [`Replica::handle_stored`].
+    Store(StoreCommand<S>),
+    /// A command's end.
+    Reply {
+        /// Which.
+        request: RequestId,
+        /// With its place in the log.
+        result: Result<(Index, Outcome), Rejection>,
+    },
+    /// A read may be served from [`Replica::state`] now, before the next input.
+    ReadReady {
+        /// Which.
+        request: RequestId,
+    },
+    /// A read that cannot be served.
+    ReadRejected {
+        /// Which.
+        request: RequestId,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// Something worth counting, tracing or waking for.
+    Event(Event),
+}
+
+/// What happened; changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// In the Raft core.
+    Raft(holdfast_raft::Event),
+    /// Entries up to `index` are applied.
+    Applied {
+        /// The last of them.
+        index: Index,
+    },
+    /// A snapshot of this replica's state is durable.
+    SnapshotTaken {
+        /// Its index.
+        index: Index,
+    },
+    /// A snapshot from the leader took the state's place.
+    SnapshotInstalled {
+        /// Its index.
+        index: Index,
+    },
+    /// A transfer went on where it had stopped.
+    SnapshotResumed {
+        /// From this byte.
+        offset: u64,
+    },
+    /// A retried command was recognised and not applied again.
+    DuplicateSuppressed {
+        /// The index of the suppressed entry.
+        index: Index,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    Command,
+    Read,
+}
+
+/// A replica without a world: Raft, the state that its log builds, client sessions, waiting requests, and the sending
+/// and receiving of snapshots. Deterministic and `Clone`.
+///
+/// Methods come in four kinds. *Inputs* (`handle_*`) tell it what happened; *commands* (`propose`, `read`,
+/// `transfer_leader`) ask something of it; both take the monotonic time, which never falls. After each of them, drain
+/// `poll_output`, in order, and look at `timeout` for when to call `handle_timeout`. *Getters* change nothing.
+#[derive(Clone, Debug)]
+pub struct Replica<S> {
+    settings: Settings,
+    raft: Raft,
+    state: State<S>,
+    origin: u64,
+    next_request: u64,
+    pending: BTreeMap<u64, Waiting>,
+    deadlines: VecDeque<(Nanos, u64)>,
+    /// Reads that may be served once this index is applied.
+    ready_reads: BTreeSet<(Index, u64)>,
+    /// Promises to keep back until the store has made good on them: by persist id, in order.
+    withheld: VecDeque<(u64, Vec<holdfast_raft::Message>)>,
+    snapshot: Option<SnapshotFile>,
+    taking_snapshot: bool,
+    bytes_since_snapshot: u64,
+    applied_before: (Index, Term),
+    transfers: Transfers,
+    outputs: VecDeque<Output<S>>,
+}
+
+impl<S: StateMachine> Replica<S> {
+    /// A replica that continues from what the store recovered. `origin` is drawn at random at every start and names
+    /// this incarnation's requests.
+    pub fn new(
+        settings: Settings,
+        recovered: Recovered<S>,
+        origin: u64,
+        rng: ChaCha8Rng,
+        now: Nanos,
+    ) -> Result<Self, ConfigError> {
+        let snapshot = recovered.snapshot;
+        let state = recovered.state;
+        let raft = Raft::new(
+            settings.raft.clone(),
+            holdfast_raft::Recovered {
+                hard_state: recovered.hard_state,
+                snapshot: snapshot
+                    .as_ref()
+                    .map(|s| s.meta.clone())
+                    .unwrap_or_default(),
+                entries: recovered.entries,
+                applied: state.applied(),
+            },
+            rng,
+            now,
+        )?;
+        let transfers = Transfers::new(settings.snapshot_retry);
+        let mut replica = Replica {
+            applied_before: (state.applied(), state.applied_term()),
+            settings,
+            raft,
+            state,
+            origin,
+            next_request: 1,
+            pending: BTreeMap::new(),
+            deadlines: VecDeque::new(),
+            ready_reads: BTreeSet::new(),
+            withheld: VecDeque::new(),
+            snapshot,
+            taking_snapshot: false,
+            bytes_since_snapshot: 0,
+            transfers,
+            outputs: VecDeque::new(),
+        };
+        replica.drain_raft(now);
+        Ok(replica)
+    }
+
+    // ---- Inputs ----
+
+    /// A message arrived. `wall` is this host's wall clock, nanoseconds since the epoch: a leader stamps with it what
+    /// followers pass on.
+    pub fn handle_message(&mut self, now: Nanos, wall: u64, message: Message) {
+        match message {
+            Message::Raft(mut message) => {
+                if let Body::Propose { payloads } = &mut message.body
+                    && self.raft.role() == Role::Leader
+                {
+                    payloads.retain_mut(|payload| match Envelope::stamp(payload, wall) {
+                        Some(stamped) => {
+                            *payload = stamped;
+                            true
+                        }
+                        None => false,
+                    });
+                }
+                // A bare snapshot message would promise bytes that have not come; they travel as chunks.
+                if !matches!(message.body, Body::Snapshot { .. }) {
+                    self.raft.handle_message(now, message);
+                }
+            }
+            Message::SnapshotChunk {
+                from,
+                term,
+                meta,
+                total,
+                checksum,
+                offset,
+                bytes,
+            } => {
+                let file = SnapshotFile {
+                    meta,
+                    bytes: total,
+                    checksum,
+                };
+                self.receive_chunk(now, from, term, file, offset, bytes);
+            }
+            Message::SnapshotReceived {
+                from,
+                index,
+                received,
+                complete,
+            } => self.continue_transfer(now, from, index, received, complete),
+        }
+        self.drain_raft(now);
+    }
+
+    /// The time of [`timeout`](Replica::timeout) has come (calling early does nothing).
+    pub fn handle_timeout(&mut self, now: Nanos) {
+        if self.raft.timeout().is_some_and(|at| at <= now) {
+            self.raft.handle_timeout(now);
+        }
+        while let Some((_, number)) = self.deadlines.pop_front_if(|(at, _)| *at <= now) {
+            if let Some(waiting) = self.pending.remove(&number) {
+                let request = self.request(number);
+                self.outputs.push_back(match waiting {
+                    Waiting::Command => Output::Reply {
+                        request,
+                        result: Err(Rejection::TimedOut),
+                    },
+                    Waiting::Read => Output::ReadRejected {
+                        request,
+                        rejection: Rejection::TimedOut,
+                    },
+                });
+            }
+        }
+        if self.raft.role() != Role::Leader {
+            self.transfers.end_all();
+        }
+        while let Some(retry) = self.transfers.due(now) {
+            self.request_chunk(retry);
+        }
+        self.drain_raft(now);
+    }
+
+    /// The store has done something that was asked of it.
+    pub fn handle_stored(&mut self, now: Nanos, done: StoreDone<S>) {
+        match done {
+            StoreDone::Persisted { id } => {
+                let (expected, promises) = self.withheld.pop_front().expect("one per persist");
+                assert_eq!(expected, id, "persists are done in order");
+                self.raft.handle_persisted(now, id);
+                for message in promises {
+                    self.send_raft(now, message);
+                }
+            }
+            StoreDone::SnapshotTaken(file) => {
+                self.taking_snapshot = false;
+                self.adopt_snapshot(file);
+            }
+            StoreDone::Chunk {
+                to,
+                file,
+                offset,
+                bytes,
+            } => {
+                if self.transfers.is_current(to, &file, offset) && self.raft.role() == Role::Leader
+                {
+                    let message =
+                        Message::chunk(self.raft.id(), self.raft.term(), file, offset, bytes);
+                    self.outputs.push_back(Output::Send { to, message });
+                }
+            }
+            StoreDone::ChunkGone { to } => {
+                self.transfers.end(to);
+                self.raft
+                    .report_snapshot(now, to, holdfast_raft::SnapshotStatus::Failed);
+            }
+            StoreDone::Received {
+                from,
+                file,
+                received,
+                complete,
+            } => {
+                let index = file.meta.index;
+                let is_complete = complete.is_some();
+                if let Some(state) = complete {
+                    self.install(now, from, file, state);
+                }
+                let message = Message::SnapshotReceived {
+                    from: self.raft.id(),
+                    index,
+                    received,
+                    complete: is_complete,
+                };
+                self.outputs.push_back(Output::Send { to: from, message });
+            }
+        }
+        self.drain_raft(now);
+    }
+
+    /// Messages to `peer` are not getting through (its queue is full, its connection broke).
+    pub fn handle_unreachable(&mut self, now: Nanos, peer: NodeId) {
+        self.raft.report_unreachable(now, peer);
+        self.drain_raft(now);
+    }
+
+    // ---- Commands ----
+
+    /// Proposes commands, replicated together. One result each, in order: its name, under which [`Output::Reply`]
+    /// will tell the outcome, or why it was refused at once.
+    pub fn propose(
+        &mut self,
+        now: Nanos,
+        wall: u64,
+        commands: impl IntoIterator<Item = (Option<Session>, Bytes)>,
+    ) -> Vec<Result<RequestId, Rejection>> {
+        let mut results = Vec::new();
+        let mut payloads = Vec::new();
+        for (session, payload) in commands {
+            if payload.len() > self.settings.max_command_bytes {
+                results.push(Err(Rejection::TooLarge));
+            } else if self.pending.len() + payloads.len() >= self.settings.max_pending {
+                results.push(Err(Rejection::Overloaded));
+            } else {
+                let request = self.name();
+                results.push(Ok(request));
+                payloads.push(
+                    Envelope {
+                        time: wall,
+                        request,
+                        session,
+                        payload,
+                    }
+                    .encode(),
+                );
+            }
+        }
+        if payloads.is_empty() {
+            return results;
+        }
+        let refused = match self.raft.propose(now, payloads) {
+            Ok(Proposal::Appended { .. } | Proposal::Forwarded { .. }) => None,
+            Err(ProposeError::NoLeader) => Some(Rejection::NoLeader),
+            Err(_) => Some(Rejection::Overloaded),
+        };
+        for result in &mut results {
+            match (*result, refused) {
+                (Ok(_), Some(rejection)) => *result = Err(rejection),
+                (Ok(request), None) => self.await_outcome(now, request.number, Waiting::Command),
+                (Err(_), _) => {}
+            }
+        }
+        self.drain_raft(now);
+        results
+    }
+
+    /// Asks to read. [`Output::ReadReady`] or [`Output::ReadRejected`] follows, perhaps at once.
+    pub fn read(&mut self, now: Nanos, consistency: Consistency) -> Result<RequestId, Rejection> {
+        if self.pending.len() >= self.settings.max_pending {
+            return Err(Rejection::Overloaded);
+        }
+        let request = self.name();
+        match consistency {
+            Consistency::Stale => self.outputs.push_back(Output::ReadReady { request }),
+            Consistency::Linearizable => {
+                match self.raft.read(now, request.number) {
+                    Ok(()) => self.await_outcome(now, request.number, Waiting::Read),
+                    Err(holdfast_raft::ReadError::NoLeader) => return Err(Rejection::NoLeader),
+                    Err(_) => return Err(Rejection::Overloaded),
+                }
+                self.drain_raft(now);
+            }
+        }
+        Ok(request)
+    }
+
+    /// Asks the leader to hand its office to `to`.
+    pub fn transfer_leader(&mut self, now: Nanos, to: NodeId) {
+        self.raft.transfer_leader(now, to);
+        self.drain_raft(now);
+    }
+
+    // ---- Outputs ----
+
+    /// The next thing to do, until there is none.
+    pub fn poll_output(&mut self) -> Option<Output<S>> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Replica::handle_timeout), on the monotonic clock.
+    pub fn timeout(&self) -> Option<Nanos> {
+        let raft = self.raft.timeout();
+        let deadline = self.deadlines.front().map(|(at, _)| *at);
+        let transfer = self.transfers.timeout();
+        [raft, deadline, transfer].into_iter().flatten().min()
+    }
+
+    // ---- Getters ----
+
+    /// The replicated state as far as it is applied.
+    pub fn state(&self) -> &State<S> {
+        &self.state
+    }
+
+    /// The Raft core.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// How it was set up.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The newest durable snapshot.
+    pub fn snapshot(&self) -> Option<&SnapshotFile> {
+        self.snapshot.as_ref()
+    }
+
+    /// How many requests wait.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The incarnation's name in [`RequestId::origin`].
+    pub fn origin(&self) -> u64 {
+        self.origin
+    }
+
+    // ---- Requests ----
+
+    fn name(&mut self) -> RequestId {
+        let number = self.next_request;
+        self.next_request += 1;
+        self.request(number)
+    }
+
+    fn request(&self, number: u64) -> RequestId {
+        RequestId {
+            origin: self.origin,
+            number,
+        }
+    }
+
+    fn await_outcome(&mut self, now: Nanos, number: u64, waiting: Waiting) {
+        self.pending.insert(number, waiting);
+        let deadline = now.saturating_add(self.settings.request_timeout);
+        self.deadlines.push_back((deadline, number));
+        assert!(self.pending.len() <= self.settings.max_pending);
+    }
+
+    /// Forgets deadlines of requests that were answered, so that the queue is as short as what waits.
+    fn trim_deadlines(&mut self) {
+        while self
+            .deadlines
+            .front()
+            .is_some_and(|(_, number)| !self.pending.contains_key(number))
+        {
+            self.deadlines.pop_front();
+        }
+    }
+
+    // ---- Raft's outputs ----
+
+    fn drain_raft(&mut self, now: Nanos) {
+        while let Some(output) = self.raft.poll_output() {
+            match output {
+                holdfast_raft::Output::Send(message) => self.send_raft(now, message),
+                holdfast_raft::Output::Persist(persist) => {
+                    self.withheld.push_back((persist.id, persist.after));
+                    self.outputs.push_back(Output::Store(StoreCommand::Persist {
+                        id: persist.id,
+                        hard_state: persist.hard_state,
+                        install: persist.snapshot,
+                        entries: persist.entries,
+                    }));
+                }
+                holdfast_raft::Output::Apply(entries) => self.apply(now, &entries),
+                holdfast_raft::Output::ReadReady { context, index } => {
+                    self.ready_reads.insert((index, context));
+                }
+                holdfast_raft::Output::Event(event) => {
+                    self.outputs.push_back(Output::Event(Event::Raft(event)));
+                }
+            }
+        }
+        self.serve_reads();
+        self.trim_deadlines();
+        self.take_snapshot_if_due();
+    }
+
+    fn send_raft(&mut self, now: Nanos, message: holdfast_raft::Message) {
+        let to = message.to;
+        if matches!(message.body, Body::Snapshot { .. }) {
+            match self.snapshot.clone() {
+                Some(file) => {
+                    let transfer = self.transfers.begin(now, to, file);
+                    self.request_chunk(transfer);
+                }
+                None => self
+                    .raft
+                    .report_snapshot(now, to, holdfast_raft::SnapshotStatus::Failed),
+            }
+            return;
+        }
+        self.outputs.push_back(Output::Send {
+            to,
+            message: Message::Raft(message),
+        });
+    }
+
+    fn apply(&mut self, now: Nanos, entries: &[Entry]) {
+        let own_origin = self.origin;
+        for entry in entries {
+            self.applied_before = (self.state.applied(), self.state.applied_term());
+            self.bytes_since_snapshot += entry.payload.len() as u64;
+            let Some((request, outcome)) = self.state.apply(entry) else {
+                continue;
+            };
+            if matches!(outcome, Outcome::Duplicate(_) | Outcome::NotKept) {
+                let event = Event::DuplicateSuppressed { index: entry.index };
+                self.outputs.push_back(Output::Event(event));
+            }
+            if request.origin == own_origin && self.pending.remove(&request.number).is_some() {
+                let result = Ok((entry.index, outcome));
+                self.outputs.push_back(Output::Reply { request, result });
+            }
+        }
+        if let Some(last) = entries.last() {
+            let event = Event::Applied { index: last.index };
+            self.outputs.push_back(Output::Event(event));
+            self.raft.handle_applied(now, last.index);
+        }
+    }
+
+    fn serve_reads(&mut self) {
+        while let Some(&(index, number)) = self.ready_reads.first() {
+            if index > self.state.applied() {
+                break;
+            }
+            self.ready_reads.pop_first();
+            // One that has timed out is nobody's any more.
+            if self.pending.remove(&number).is_some() {
+                let request = self.request(number);
+                self.outputs.push_back(Output::ReadReady { request });
+            }
+        }
+    }
+
+    // ---- Snapshots ----
+
+    fn take_snapshot_if_due(&mut self) {
+        let last = self.snapshot.as_ref().map_or(0, |s| s.meta.index);
+        let due = self.state.applied() >= last.saturating_add(self.settings.snapshot_entries)
+            || self.bytes_since_snapshot >= self.settings.snapshot_bytes;
+        if !due || self.taking_snapshot || self.state.applied() <= last {
+            return;
+        }
+        self.taking_snapshot = true;
+        self.bytes_since_snapshot = 0;
+        let mut state = self.state.clone();
+        let planted = cfg!(debug_assertions)
+            && self.settings.mutant == Some(Mutant::AppliedIndexBehindState)
+            && self.applied_before.0 > last;
+        if planted {
+            let (applied, term) = self.applied_before;
+            state = state.with_applied_index_behind(applied, term);
+        }
+        let meta = SnapshotMeta {
+            index: state.applied(),
+            term: state.applied_term(),
+            membership: self.raft.membership().clone(),
+        };
+        self.outputs
+            .push_back(Output::Store(StoreCommand::TakeSnapshot { meta, state }));
+    }
+
+    /// A snapshot is durable: the log may end later.
+    fn adopt_snapshot(&mut self, file: SnapshotFile) {
+        let index = file.meta.index;
+        if self
+            .snapshot
+            .as_ref()
+            .is_some_and(|s| s.meta.index >= index)
+        {
+            return;
+        }
+        self.raft.handle_snapshot_durable(file.meta.clone());
+        let keep_from = index.saturating_sub(self.settings.keep_entries);
+        if keep_from > 0 {
+            self.raft.compact(keep_from);
+        }
+        self.snapshot = Some(file);
+        self.outputs.push_back(Output::Store(StoreCommand::Compact {
+            before: keep_from + 1,
+        }));
+        self.outputs
+            .push_back(Output::Event(Event::SnapshotTaken { index }));
+    }
+
+    fn request_chunk(&mut self, transfer: Transfer) {
+        self.outputs
+            .push_back(Output::Store(StoreCommand::ReadChunk {
+                to: transfer.to,
+                file: transfer.file,
+                offset: transfer.offset,
+            }));
+    }
+
+    fn continue_transfer(
+        &mut self,
+        now: Nanos,
+        from: NodeId,
+        index: Index,
+        received: u64,
+        complete: bool,
+    ) {
+        if complete {
+            // Its acknowledgement of the installed snapshot comes as a Raft message.
+            if self.transfers.complete(from, index) {
+                self.raft
+                    .report_snapshot(now, from, holdfast_raft::SnapshotStatus::Finished);
+            }
+        } else if let Some(transfer) = self.transfers.advance(now, from, index, received) {
+            self.request_chunk(transfer);
+        }
+    }
+
+    fn receive_chunk(
+        &mut self,
+        now: Nanos,
+        from: NodeId,
+        term: Term,
+        file: SnapshotFile,
+        offset: u64,
+        bytes: Bytes,
+    ) {
+        // To Raft a chunk is a sign of life of the leader, like a heartbeat: no election during a long transfer.
+        let heartbeat = holdfast_raft::Message {
+            from,
+            to: self.raft.id(),
+            term,
+            body: Body::Heartbeat {
+                commit: 0,
+                round: 0,
+            },
+        };
+        self.raft.handle_message(now, heartbeat);
+        let wanted = term == self.raft.term()
+            && self.raft.role() != Role::Leader
+            && file.meta.index > self.raft.commit()
+            && file.bytes <= crate::snapshot::MAX_SNAPSHOT_BYTES;
+        if !wanted {
+            if term == self.raft.term() && file.meta.index <= self.raft.commit() {
+                let message = Message::SnapshotReceived {
+                    from: self.raft.id(),
+                    index: file.meta.index,
+                    received: file.bytes,
+                    complete: true,
+                };
+                self.outputs.push_back(Output::Send { to: from, message });
+            }
+            return;
+        }
+        if offset > 0 && self.transfers.note_source(from, file.meta.index) {
+            let event = Event::SnapshotResumed { offset };
+            self.outputs.push_back(Output::Event(event));
+        } else if offset == 0 {
+            self.transfers.note_source(from, file.meta.index);
+        }
+        self.outputs
+            .push_back(Output::Store(StoreCommand::ReceiveChunk {
+                from,
+                file,
+                offset,
+                bytes,
+            }));
+    }
+
+    /// Hands a verified snapshot to the Raft core, and takes its state over if the core does.
+    fn install(&mut self, now: Nanos, from: NodeId, file: SnapshotFile, state: State<S>) {
+        if file.meta.index <= self.raft.commit() {
+            return;
+        }
+        let index = file.meta.index;
+        assert_eq!(
+            state.applied(),
+            index,
+            "a snapshot holds what its name says"
+        );
+        let message = holdfast_raft::Message {
+            from,
+            to: self.raft.id(),
+            term: self.raft.term(),
+            body: Body::Snapshot {
+                meta: file.meta.clone(),
+            },
+        };
+        self.raft.handle_message(now, message);
+        if self.raft.snapshot_index() != index {
+            return;
+        }
+        self.state = state;
+        self.applied_before = (self.state.applied(), self.state.applied_term());
+        self.bytes_since_snapshot = 0;
+        self.snapshot = Some(file);
+        let event = Event::SnapshotInstalled { index };
+        self.outputs.push_back(Output::Event(event));
+        self.outputs
+            .push_back(Output::Event(Event::Applied { index }));
+    }
+
+    /// Most payload bytes of a log entry: a command and its envelope.
+    pub fn max_entry_bytes(settings: &Settings) -> usize {
+        settings.max_command_bytes + ENVELOPE_BYTES
+    }
+}

@@ -1,0 +1,762 @@
+use crate::{
+    Consistency, Event, Message, Mutant, Outcome, Output, Rejection, Replica, RequestId, Session,
+    Settings, StateMachine, Store, StoreCommand, StoreDone, StoreError, StoreOptions, snapshot,
+    transport::{Arrival, Link, Outboxes, accept},
+};
+use bytes::Bytes;
+use holdfast_host::{Host, Moment, Sleep, TaskHandle};
+use holdfast_raft::{ConfigError, Index, NodeId, Role, Term};
+use rand_chacha::rand_core::RngCore;
+use std::{
+    collections::BTreeMap, future::poll_fn, io, net::SocketAddr, path::PathBuf, sync::Arc,
+    task::Poll, time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Most messages and connection reports that wait for the core; peers' connections are read no further above it.
+const ARRIVALS: usize = 1024;
+/// Most requests of local clients that wait for the core; above it they are refused.
+const REQUESTS: usize = 4096;
+/// Most inputs that are handled before their outputs are carried out: one log sync and one append serve them all.
+const BATCH: usize = 512;
+/// Most store commands of one group commit.
+const STORE_BATCH: usize = 256;
+
+/// What it takes to run a replica.
+#[derive(Clone, Debug)]
+pub struct ReplicaConfig {
+    /// The cluster's identity: nodes of other clusters are turned away, their files never validate.
+    pub cluster: u64,
+    /// Where peers' connections are accepted.
+    pub listen: SocketAddr,
+    /// The members of the group and where they listen, `host:port`; this replica's own entry included.
+    pub peers: BTreeMap<NodeId, String>,
+    /// The folder of log, hard state and snapshots; made when missing.
+    pub directory: PathBuf,
+    /// Bytes after which the log begins a new segment.
+    pub segment_bytes: u64,
+    /// Timing and limits.
+    pub settings: Settings,
+}
+
+impl ReplicaConfig {
+    fn identity(&self) -> u64 {
+        // Node and cluster: a folder of another node must not be taken for this one's.
+        self.cluster ^ self.settings.raft.id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// Why a replica did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What is on the disk cannot be used.
+    #[error("{directory}: {error}")]
+    Store {
+        /// The folder.
+        directory: String,
+        /// What is wrong.
+        error: StoreError,
+    },
+    /// The peers' address cannot be listened on.
+    #[error("cannot listen for peers on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Why a request has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// See [`Rejection`].
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The replica has stopped; a command that it took may have been carried out.
+    #[error("the replica has stopped")]
+    Stopped,
+}
+
+/// A look at a replica.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// This replica.
+    pub id: NodeId,
+    /// What it is in its term.
+    pub role: Role,
+    /// Its term.
+    pub term: Term,
+    /// Who leads, when that is known.
+    pub leader: Option<NodeId>,
+    /// The commit index it knows.
+    pub commit: Index,
+    /// How far its state is.
+    pub applied: Index,
+    /// The first index still in its log.
+    pub first_index: Index,
+    /// The last index in its log.
+    pub last_index: Index,
+    /// The index of its newest durable snapshot, 0 without one.
+    pub snapshot_index: Index,
+    /// Requests waiting for their outcome.
+    pub pending: usize,
+    /// Client sessions remembered.
+    pub sessions: usize,
+    /// A hash over the whole replicated state, when it was asked for.
+    pub digest: Option<u64>,
+    /// What its disk has done since the start.
+    pub storage: StorageStatus,
+    /// What happened since the start, by kind of event.
+    pub counters: BTreeMap<&'static str, u64>,
+}
+
+/// What a replica's disk has done since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StorageStatus {
+    /// Group commits.
+    pub syncs: u64,
+    /// Commands that they carried.
+    pub commands: u64,
+    /// Time that they took in all.
+    pub sync_time: Duration,
+    /// Time that the slowest took.
+    pub slowest_sync: Duration,
+}
+
+enum Request<S> {
+    Propose {
+        session: Option<Session>,
+        payload: Bytes,
+        reply: oneshot::Sender<Result<(Index, Outcome), RequestError>>,
+    },
+    Read {
+        consistency: Consistency,
+        reply: oneshot::Sender<Result<S, RequestError>>,
+    },
+    Status {
+        digest: bool,
+        reply: oneshot::Sender<Status>,
+    },
+    Transfer {
+        to: NodeId,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+enum Waiter<S> {
+    Command(oneshot::Sender<Result<(Index, Outcome), RequestError>>),
+    Read(oneshot::Sender<Result<S, RequestError>>),
+}
+
+/// A running replica; clones reach the same one. Dropping all of them does not stop it: [`shutdown`](Self::shutdown)
+/// does.
+pub struct ReplicaHandle<S> {
+    requests: mpsc::Sender<Request<S>>,
+    applied: watch::Receiver<Index>,
+    failed: watch::Receiver<Option<String>>,
+    address: SocketAddr,
+}
+
+impl<S> Clone for ReplicaHandle<S> {
+    fn clone(&self) -> Self {
+        ReplicaHandle {
+            requests: self.requests.clone(),
+            applied: self.applied.clone(),
+            failed: self.failed.clone(),
+            address: self.address,
+        }
+    }
+}
+
+impl<S: StateMachine> ReplicaHandle<S> {
+    /// Recovers what is on the disk and joins the group.
+    pub async fn start(host: Host, config: ReplicaConfig, machine: S) -> Result<Self, StartError> {
+        let mut rng = host.rng("replica");
+        let origin = rng.next_u64();
+        let options = StoreOptions {
+            segment_bytes: config.segment_bytes,
+            max_entry_bytes: Replica::<S>::max_entry_bytes(&config.settings) as u32,
+            identity: config.identity(),
+            mutant: config.settings.mutant,
+        };
+        let directory = config.directory.clone();
+        let opened = host
+            .blocking(move |disk| {
+                disk.create_dir(&directory)?;
+                Store::open(disk, &directory, options, machine)
+            })
+            .await;
+        let (store, recovered) = opened.map_err(|error| StartError::Store {
+            directory: config.directory.display().to_string(),
+            error,
+        })?;
+        if let Some(repaired) = &recovered.repaired {
+            tracing::info!(%repaired, "cut a torn tail off the log");
+        }
+        let listener = host.network.listen(config.listen).await;
+        let listener = listener.map_err(|error| StartError::Listen {
+            address: config.listen,
+            error,
+        })?;
+        let address = listener.local_addr();
+        let now = host.now();
+        let settings = config.settings.clone();
+        let replica = Replica::new(settings, recovered, origin, rng, now.as_nanos())?;
+        let (requests, request_queue) = mpsc::channel(REQUESTS);
+        let (arrival_send, arrivals) = mpsc::channel(ARRIVALS);
+        let link = Link {
+            host: host.clone(),
+            cluster: config.cluster,
+            id: config.settings.raft.id,
+            patience: Duration::from_nanos(config.settings.raft.election_timeout * 2),
+            arrivals: arrival_send,
+        };
+        let members = Arc::new(config.peers.keys().copied().collect());
+        let outboxes = Outboxes::start(&link, &config.peers);
+        let acceptor = host.spawn("replica-accept", accept(link, listener, members));
+        let (store_send, store_queue) = mpsc::unbounded_channel();
+        let (done_send, done) = mpsc::unbounded_channel();
+        let storage = Storage {
+            host: host.clone(),
+            store,
+            queue: store_queue,
+            done: done_send.clone(),
+        };
+        let storage = host.spawn("replica-storage", storage.run());
+        let (applied_send, applied) = watch::channel(replica.state().applied());
+        let (failed_send, failed) = watch::channel(None);
+        let driver = Driver {
+            host: host.clone(),
+            identity: config.identity(),
+            directory: config.directory,
+            replica,
+            waiters: BTreeMap::new(),
+            requests: request_queue,
+            arrivals,
+            done,
+            done_sender: done_send,
+            outboxes,
+            store: store_send,
+            storage: Some(storage),
+            acceptor,
+            applied: applied_send,
+            failed: failed_send,
+            timer: None,
+            stats: StorageStatus::default(),
+            counters: BTreeMap::new(),
+            stopping: None,
+        };
+        host.spawn("replica", driver.run());
+        Ok(ReplicaHandle {
+            requests,
+            applied,
+            failed,
+            address,
+        })
+    }
+
+    /// Where this replica listens for its peers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Replicates a command and waits for its outcome: its index in the log, and what became of it. With a session
+    /// it may be retried safely, also through another replica.
+    pub async fn propose(
+        &self,
+        session: Option<Session>,
+        payload: Bytes,
+    ) -> Result<(Index, Outcome), RequestError> {
+        let (reply, outcome) = oneshot::channel();
+        self.request(Request::Propose {
+            session,
+            payload,
+            reply,
+        })?;
+        outcome.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// The state machine as `consistency` promises it: a cheap clone, to be read at leisure.
+    pub async fn read(&self, consistency: Consistency) -> Result<S, RequestError> {
+        let (reply, state) = oneshot::channel();
+        self.request(Request::Read { consistency, reply })?;
+        state.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// A look at the replica.
+    pub async fn status(&self) -> Result<Status, RequestError> {
+        self.ask_status(false).await
+    }
+
+    /// A look that includes the digest of the whole state; takes time in proportion to the state.
+    pub async fn status_with_digest(&self) -> Result<Status, RequestError> {
+        self.ask_status(true).await
+    }
+
+    async fn ask_status(&self, digest: bool) -> Result<Status, RequestError> {
+        let (reply, status) = oneshot::channel();
+        self.request(Request::Status { digest, reply })?;
+        status.await.map_err(|_| RequestError::Stopped)
+    }
+
+    /// Asks the leader to hand its office to `to`; whether that happens is seen in [`status`](Self::status).
+    pub fn transfer_leader(&self, to: NodeId) -> Result<(), RequestError> {
+        self.request(Request::Transfer { to })
+    }
+
+    /// The last applied index, as it rises.
+    pub fn applied(&self) -> watch::Receiver<Index> {
+        self.applied.clone()
+    }
+
+    /// Why the replica had to stop, once it had to: storage failed. Nothing acknowledged is lost by that.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.failed.clone()
+    }
+
+    /// Hands leadership over if it leads, syncs, closes the log and stops.
+    pub async fn shutdown(&self) {
+        let (reply, stopped) = oneshot::channel();
+        if self
+            .requests
+            .send(Request::Shutdown { reply })
+            .await
+            .is_ok()
+        {
+            let _ = stopped.await;
+        }
+    }
+
+    fn request(&self, request: Request<S>) -> Result<(), RequestError> {
+        self.requests
+            .try_send(request)
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Rejection::Overloaded.into(),
+                mpsc::error::TrySendError::Closed(_) => RequestError::Stopped,
+            })
+    }
+}
+
+/// Carries out store commands: as many as wait, then one sync.
+struct Storage<S> {
+    host: Host,
+    store: Store<S>,
+    queue: mpsc::UnboundedReceiver<Stored<S>>,
+    done: mpsc::UnboundedSender<Done<S>>,
+}
+
+enum Stored<S> {
+    Command(StoreCommand<S>),
+    Close { commit: Index },
+}
+
+enum Done<S> {
+    Batch {
+        done: Vec<StoreDone<S>>,
+        commands: u64,
+        took: Duration,
+    },
+    Failed(StoreError),
+}
+
+impl<S: StateMachine> Storage<S> {
+    async fn run(mut self) {
+        let mut commands = Vec::new();
+        while self.queue.recv_many(&mut commands, STORE_BATCH).await > 0 {
+            let batch = std::mem::take(&mut commands);
+            let started = self.host.now();
+            let count = batch.len() as u64;
+            let mut store = self.store;
+            let closing = batch.iter().any(|c| matches!(c, Stored::Close { .. }));
+            let (store, result) = self
+                .host
+                .blocking(move |disk| {
+                    let result = (|| {
+                        for command in batch {
+                            match command {
+                                Stored::Command(command) => store.write(disk, command)?,
+                                Stored::Close { commit } => store.close(disk, commit)?,
+                            }
+                        }
+                        store.sync(disk)
+                    })();
+                    (store, result)
+                })
+                .await;
+            self.store = store;
+            let message = match result {
+                Ok(done) => Done::Batch {
+                    done,
+                    commands: count,
+                    took: self.host.now().since(started),
+                },
+                Err(error) => Done::Failed(error),
+            };
+            let failed = matches!(message, Done::Failed(_));
+            if self.done.send(message).is_err() || failed || closing {
+                return;
+            }
+        }
+    }
+}
+
+struct Driver<S> {
+    host: Host,
+    identity: u64,
+    directory: PathBuf,
+    replica: Replica<S>,
+    waiters: BTreeMap<u64, Waiter<S>>,
+    requests: mpsc::Receiver<Request<S>>,
+    arrivals: mpsc::Receiver<Arrival>,
+    /// Not bounded by itself: one message for each batch of commands, and those are bounded by what Raft lets be in
+    /// flight.
+    done: mpsc::UnboundedReceiver<Done<S>>,
+    done_sender: mpsc::UnboundedSender<Done<S>>,
+    outboxes: Outboxes,
+    store: mpsc::UnboundedSender<Stored<S>>,
+    storage: Option<TaskHandle>,
+    acceptor: TaskHandle,
+    applied: watch::Sender<Index>,
+    failed: watch::Sender<Option<String>>,
+    timer: Option<(Moment, Sleep)>,
+    stats: StorageStatus,
+    counters: BTreeMap<&'static str, u64>,
+    stopping: Option<Stopping>,
+}
+
+struct Stopping {
+    replies: Vec<oneshot::Sender<()>>,
+    deadline: Moment,
+}
+
+enum Input<S> {
+    Stored(Done<S>),
+    Arrival(Arrival),
+    Request(Request<S>),
+    Timer,
+}
+
+impl<S: StateMachine> Driver<S> {
+    async fn run(mut self) {
+        let fatal = loop {
+            self.carry_out();
+            if self.is_done_stopping() {
+                break None;
+            }
+            let input = self.next_input().await;
+            if let Err(error) = self.handle_batch(input) {
+                break Some(error);
+            }
+        };
+        self.acceptor.abort();
+        match fatal {
+            Some(error) => {
+                tracing::error!(%error, "storage failed; the replica stops");
+                self.failed.send_replace(Some(error.to_string()));
+            }
+            None => {
+                let commit = self.replica.raft().commit();
+                let _ = self.store.send(Stored::Close { commit });
+                if let Some(storage) = self.storage.take() {
+                    storage.await;
+                }
+            }
+        }
+        for reply in self.stopping.into_iter().flat_map(|s| s.replies) {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Waits for something to happen. What is done comes before what is new, and the clock comes last, so that a late
+    /// timer does not see silence where messages are waiting.
+    async fn next_input(&mut self) -> Input<S> {
+        let mut deadline = self.replica.timeout().map(Moment::from_nanos);
+        if let Some(stopping) = &self.stopping {
+            deadline = deadline
+                .min(Some(stopping.deadline))
+                .or(Some(stopping.deadline));
+        }
+        // A timer that fires too early costs one look; making a new one for every heartbeat costs more.
+        if let Some(deadline) = deadline
+            && self.timer.as_ref().is_none_or(|(at, _)| *at > deadline)
+        {
+            self.timer = Some((deadline, self.host.clock.sleep_until(deadline)));
+        }
+        poll_fn(|cx| {
+            if let Poll::Ready(Some(done)) = self.done.poll_recv(cx) {
+                return Poll::Ready(Input::Stored(done));
+            }
+            if let Poll::Ready(Some(arrival)) = self.arrivals.poll_recv(cx) {
+                return Poll::Ready(Input::Arrival(arrival));
+            }
+            if let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
+                return Poll::Ready(Input::Request(request));
+            }
+            if let Some((_, sleep)) = &mut self.timer
+                && sleep.as_mut().poll(cx).is_ready()
+            {
+                self.timer = None;
+                return Poll::Ready(Input::Timer);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Handles one input and whatever else waits, up to [`BATCH`]; proposals among them are replicated together.
+    fn handle_batch(&mut self, first: Input<S>) -> Result<(), StoreError> {
+        let mut proposals = Vec::new();
+        self.handle(first, &mut proposals)?;
+        for _ in 1..BATCH {
+            let input = if let Ok(done) = self.done.try_recv() {
+                Input::Stored(done)
+            } else if let Ok(arrival) = self.arrivals.try_recv() {
+                Input::Arrival(arrival)
+            } else if let Ok(request) = self.requests.try_recv() {
+                Input::Request(request)
+            } else {
+                break;
+            };
+            self.handle(input, &mut proposals)?;
+        }
+        self.propose(proposals);
+        let now = self.now();
+        if self.replica.timeout().is_some_and(|at| at <= now) {
+            self.replica.handle_timeout(now);
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        self.host.now().as_nanos()
+    }
+
+    fn handle(&mut self, input: Input<S>, proposals: &mut Vec<Proposed>) -> Result<(), StoreError> {
+        let now = self.now();
+        match input {
+            Input::Timer => self.replica.handle_timeout(now),
+            Input::Arrival(Arrival::Message(message)) => {
+                let wall = self.host.unix_time().as_nanos();
+                self.replica.handle_message(now, wall, message);
+            }
+            Input::Arrival(Arrival::Unreachable(peer)) => {
+                self.replica.handle_unreachable(now, peer);
+            }
+            Input::Stored(Done::Failed(error)) => return Err(error),
+            Input::Stored(Done::Batch {
+                done,
+                commands,
+                took,
+            }) => {
+                self.stats.syncs += 1;
+                self.stats.commands += commands;
+                self.stats.sync_time += took;
+                self.stats.slowest_sync = self.stats.slowest_sync.max(took);
+                for done in done {
+                    self.replica.handle_stored(now, done);
+                }
+            }
+            Input::Request(request) => self.handle_request(now, request, proposals),
+        }
+        Ok(())
+    }
+
+    fn handle_request(&mut self, now: u64, request: Request<S>, proposals: &mut Vec<Proposed>) {
+        match request {
+            Request::Propose {
+                session,
+                payload,
+                reply,
+            } => {
+                // Its client has gone: nothing was promised.
+                if !reply.is_closed() {
+                    proposals.push((session, payload, reply));
+                }
+            }
+            Request::Read { consistency, reply } => match self.replica.read(now, consistency) {
+                Ok(request) => {
+                    self.waiters.insert(request.number, Waiter::Read(reply));
+                }
+                Err(rejection) => {
+                    let _ = reply.send(Err(rejection.into()));
+                }
+            },
+            Request::Status { digest, reply } => {
+                let _ = reply.send(self.status(digest));
+            }
+            Request::Transfer { to } => self.replica.transfer_leader(now, to),
+            Request::Shutdown { reply } => self.begin_shutdown(now, reply),
+        }
+        self.carry_out();
+    }
+
+    fn propose(&mut self, proposals: Vec<Proposed>) {
+        if proposals.is_empty() {
+            return;
+        }
+        let wall = self.host.unix_time().as_nanos();
+        let now = self.now();
+        let (commands, replies): (Vec<_>, Vec<_>) = proposals
+            .into_iter()
+            .map(|(session, payload, reply)| ((session, payload), reply))
+            .unzip();
+        let results = self.replica.propose(now, wall, commands);
+        for (result, reply) in results.into_iter().zip(replies) {
+            match result {
+                Ok(request) => {
+                    self.waiters.insert(request.number, Waiter::Command(reply));
+                }
+                Err(rejection) => {
+                    let _ = reply.send(Err(rejection.into()));
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.replica.poll_output() {
+            match output {
+                Output::Send { to, message } => self.send(to, message),
+                Output::Store(StoreCommand::TakeSnapshot { meta, state }) => {
+                    self.take_snapshot(meta, state);
+                }
+                Output::Store(command) => {
+                    // A closed queue means that storage has failed; the reason is on its way.
+                    let _ = self.store.send(Stored::Command(command));
+                }
+                Output::Reply { request, result } => {
+                    if let Some(Waiter::Command(reply)) = self.waiter(request) {
+                        let _ = reply.send(result.map_err(RequestError::from));
+                    }
+                }
+                Output::ReadReady { request } => {
+                    if let Some(Waiter::Read(reply)) = self.waiter(request) {
+                        let _ = reply.send(Ok(self.replica.state().machine().clone()));
+                    }
+                }
+                Output::ReadRejected { request, rejection } => {
+                    if let Some(Waiter::Read(reply)) = self.waiter(request) {
+                        let _ = reply.send(Err(rejection.into()));
+                    }
+                }
+                Output::Event(event) => self.note(event),
+            }
+        }
+    }
+
+    fn waiter(&mut self, request: RequestId) -> Option<Waiter<S>> {
+        self.waiters.remove(&request.number)
+    }
+
+    fn send(&mut self, to: NodeId, message: Message) {
+        if !self.outboxes.send(to, message) {
+            *self.counters.entry("messages_dropped").or_default() += 1;
+        }
+    }
+
+    /// Beside the log's queue: a large snapshot must not hold up commits.
+    fn take_snapshot(&self, meta: holdfast_raft::SnapshotMeta, state: crate::State<S>) {
+        let (host, done) = (self.host.clone(), self.done_sender.clone());
+        let (directory, identity) = (self.directory.clone(), self.identity);
+        let mutant: Option<Mutant> = self.replica.settings().mutant;
+        self.host.spawn("replica-snapshot", async move {
+            let started = host.now();
+            let written = host
+                .blocking(move |disk| {
+                    snapshot::write(disk, &directory, identity, &meta, &state, mutant)
+                })
+                .await;
+            let _ = done.send(match written {
+                Ok(file) => Done::Batch {
+                    done: vec![StoreDone::SnapshotTaken(file)],
+                    commands: 1,
+                    took: host.now().since(started),
+                },
+                Err(error) => Done::Failed(error),
+            });
+        });
+    }
+
+    fn note(&mut self, event: Event) {
+        let name = match event {
+            Event::Raft(event) => {
+                tracing::debug!(?event, "raft");
+                event.name()
+            }
+            Event::Applied { index } => {
+                self.applied.send_replace(index);
+                return;
+            }
+            Event::SnapshotTaken { index } => {
+                tracing::info!(index, "snapshot taken");
+                "snapshots_taken"
+            }
+            Event::SnapshotInstalled { index } => {
+                tracing::info!(index, "snapshot installed");
+                "snapshots_installed"
+            }
+            Event::SnapshotResumed { .. } => "snapshots_resumed",
+            Event::DuplicateSuppressed { .. } => "duplicates_suppressed",
+        };
+        *self.counters.entry(name).or_default() += 1;
+    }
+
+    fn status(&self, digest: bool) -> Status {
+        let raft = self.replica.raft();
+        Status {
+            id: raft.id(),
+            role: raft.role(),
+            term: raft.term(),
+            leader: raft.leader(),
+            commit: raft.commit(),
+            applied: self.replica.state().applied(),
+            first_index: raft.first_index(),
+            last_index: raft.last_index(),
+            snapshot_index: self.replica.snapshot().map_or(0, |s| s.meta.index),
+            pending: self.replica.pending(),
+            sessions: self.replica.state().sessions(),
+            digest: digest.then(|| self.replica.state().digest()),
+            storage: self.stats,
+            counters: self.counters.clone(),
+        }
+    }
+
+    fn begin_shutdown(&mut self, now: u64, reply: oneshot::Sender<()>) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.replies.push(reply);
+            return;
+        }
+        let raft = self.replica.raft();
+        let mut deadline = Moment::from_nanos(now);
+        if raft.role() == Role::Leader
+            && let Some(successor) = raft.best_successor()
+        {
+            let patience = Duration::from_nanos(self.replica.settings().raft.election_timeout);
+            deadline = deadline.saturating_add(patience);
+            self.replica.transfer_leader(now, successor);
+        }
+        self.stopping = Some(Stopping {
+            replies: vec![reply],
+            deadline,
+        });
+    }
+
+    /// Once leadership has gone, or waiting for that has been long enough.
+    fn is_done_stopping(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|stopping| {
+            self.replica.raft().role() != Role::Leader || self.host.now() >= stopping.deadline
+        })
+    }
+}
+
+type Proposed = (
+    Option<Session>,
+    Bytes,
+    oneshot::Sender<Result<(Index, Outcome), RequestError>>,
+);

@@ -1,0 +1,167 @@
+//! What the log carries: a client's payload in a fixed header.
+//!
+//! ```text
+//! byte  0        version (1)
+//!       1        flags: bit 0 = belongs to a session
+//!       2..10    time: the leader's wall clock, nanoseconds since the epoch, little endian like everything here
+//!      10..18    origin: the incarnation of the replica that took the request
+//!      18..26    request: its number there
+//!      26..42    session: the client's id (absent without bit 0)
+//!      42..50    sequence: the client's number for the command (absent without bit 0)
+//!      rest      payload
+//! ```
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+const VERSION: u8 = 1;
+const HAS_SESSION: u8 = 1;
+const SHORT: usize = 26;
+const LONG: usize = 50;
+
+/// Most bytes that an envelope adds to a payload.
+pub const ENVELOPE_BYTES: usize = LONG;
+
+/// A client's exactly-once ticket (Ongaro's dissertation, §6.3): a command with the same session and sequence is
+/// applied once, however often it is proposed. A client has one command of a session under way at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Session {
+    /// The client; drawn at random by it, once.
+    pub client: u128,
+    /// The command's number within the session: 1, 2, 3, ...
+    pub sequence: u64,
+}
+
+/// A request's name, unique over all replicas and incarnations: who took it, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId {
+    /// The incarnation of the replica that took it: drawn at random when that replica started.
+    pub origin: u64,
+    /// Its number there.
+    pub number: u64,
+}
+
+/// A decoded envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The leader's wall clock at proposal, nanoseconds since the epoch.
+    pub time: u64,
+    /// Who waits for the outcome.
+    pub request: RequestId,
+    /// The client's ticket, if it has one.
+    pub session: Option<Session>,
+    /// What the state machine is given.
+    pub payload: Bytes,
+}
+
+impl Envelope {
+    /// The bytes of a log entry.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(LONG + self.payload.len());
+        out.put_u8(VERSION);
+        out.put_u8(if self.session.is_some() {
+            HAS_SESSION
+        } else {
+            0
+        });
+        out.put_u64_le(self.time);
+        out.put_u64_le(self.request.origin);
+        out.put_u64_le(self.request.number);
+        if let Some(session) = self.session {
+            out.put_u128_le(session.client);
+            out.put_u64_le(session.sequence);
+        }
+        out.put_slice(&self.payload);
+        out.freeze()
+    }
+
+    /// Reads a log entry; `None` when it is no envelope of this version.
+    pub fn decode(bytes: &Bytes) -> Option<Envelope> {
+        if bytes.len() < SHORT || bytes[0] != VERSION || bytes[1] & !HAS_SESSION != 0 {
+            return None;
+        }
+        let word =
+            |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let (session, header) = if bytes[1] & HAS_SESSION != 0 {
+            if bytes.len() < LONG {
+                return None;
+            }
+            let client = u128::from_le_bytes(bytes[26..42].try_into().expect("sixteen bytes"));
+            let sequence = word(42);
+            (Some(Session { client, sequence }), LONG)
+        } else {
+            (None, SHORT)
+        };
+        Some(Envelope {
+            time: word(2),
+            request: RequestId {
+                origin: word(10),
+                number: word(18),
+            },
+            session,
+            payload: bytes.slice(header..),
+        })
+    }
+
+    /// `bytes` with its time replaced: the leader stamps what a follower passed on. `None` when it is no envelope.
+    pub fn stamp(bytes: &Bytes, time: u64) -> Option<Bytes> {
+        if bytes.len() < SHORT || bytes[0] != VERSION {
+            return None;
+        }
+        let mut out = BytesMut::from(&bytes[..]);
+        out[2..10].copy_from_slice(&time.to_le_bytes());
+        Some(out.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(session: Option<Session>) {
+        let envelope = Envelope {
+            time: 7,
+            request: RequestId {
+                origin: 1,
+                number: 2,
+            },
+            session,
+            payload: Bytes::from_static(b"payload"),
+        };
+        let bytes = envelope.encode();
+        assert_eq!(Envelope::decode(&bytes), Some(envelope.clone()));
+        let stamped = Envelope::stamp(&bytes, 99).expect("an envelope");
+        assert_eq!(
+            Envelope::decode(&stamped),
+            Some(Envelope {
+                time: 99,
+                ..envelope
+            })
+        );
+    }
+
+    #[test]
+    fn round_trips() {
+        check(None);
+        check(Some(Session {
+            client: u128::MAX - 3,
+            sequence: 12,
+        }));
+    }
+
+    #[test]
+    fn refuses_what_it_did_not_write() {
+        for len in 0..60 {
+            let zeros = Bytes::from(vec![0; len]);
+            assert_eq!(Envelope::decode(&zeros), None);
+        }
+        let mut cut = vec![0; 30];
+        cut[0] = VERSION;
+        cut[1] = HAS_SESSION;
+        assert_eq!(
+            Envelope::decode(&Bytes::from(cut)),
+            None,
+            "a session header cut short"
+        );
+    }
+}

@@ -1,0 +1,301 @@
+//! Connections between replicas: one from each replica to each other, messages in one direction, a byte of
+//! acknowledgement for each batch in the other. A connection whose acknowledgements stay away is given up and made
+//! anew: TCP alone would go on for minutes after a partition has healed.
+
+use crate::{
+    Message,
+    wire::{self, Hello},
+};
+use holdfast_host::{Host, Moment, Stream};
+use holdfast_raft::NodeId;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf},
+    sync::mpsc,
+};
+
+/// Most messages that wait for one peer; when it is full new ones are dropped, which Raft treats as loss.
+const OUTBOX_MESSAGES: usize = 4096;
+/// Most bytes written to a peer at once.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Most connections from peers at a time: a few of each while old ones time out.
+const MAX_INBOUND: usize = 256;
+
+/// What the transport tells the replica.
+pub(crate) enum Arrival {
+    /// A message.
+    Message(Message),
+    /// A peer cannot be reached.
+    Unreachable(NodeId),
+}
+
+/// What both directions need to know.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub host: Host,
+    pub cluster: u64,
+    pub id: NodeId,
+    /// After this long without an acknowledgement a connection is given up.
+    pub patience: Duration,
+    pub arrivals: mpsc::Sender<Arrival>,
+}
+
+/// The sending side: one bounded queue and one task a peer.
+pub(crate) struct Outboxes {
+    queues: BTreeMap<NodeId, mpsc::Sender<Message>>,
+}
+
+impl Outboxes {
+    pub fn start(link: &Link, peers: &BTreeMap<NodeId, String>) -> Self {
+        let mut queues = BTreeMap::new();
+        for (&peer, address) in peers {
+            if peer == link.id {
+                continue;
+            }
+            let (send, receive) = mpsc::channel(OUTBOX_MESSAGES);
+            let sender = Sender {
+                link: link.clone(),
+                peer,
+                address: address.clone(),
+                queue: receive,
+            };
+            link.host.spawn("replica-send", sender.run());
+            queues.insert(peer, send);
+        }
+        Outboxes { queues }
+    }
+
+    /// Queues a message; `false` when it was dropped.
+    pub fn send(&self, to: NodeId, message: Message) -> bool {
+        self.queues
+            .get(&to)
+            .is_some_and(|queue| queue.try_send(message).is_ok())
+    }
+}
+
+struct Sender {
+    link: Link,
+    peer: NodeId,
+    address: String,
+    queue: mpsc::Receiver<Message>,
+}
+
+impl Sender {
+    async fn run(mut self) {
+        let mut backoff = Duration::from_millis(20);
+        while let Some(first) = self.queue.recv().await {
+            match self
+                .link
+                .host
+                .timeout(self.link.patience, self.connect())
+                .await
+            {
+                Ok(Ok(stream)) => {
+                    backoff = Duration::from_millis(20);
+                    let result = self.serve(stream, first).await;
+                    tracing::debug!(peer = self.peer, ?result, "connection to peer ended");
+                }
+                failed => {
+                    tracing::trace!(peer = self.peer, ?failed, "cannot connect to peer");
+                    self.report().await;
+                    self.link.host.sleep(backoff).await;
+                    backoff = (backoff * 2).min(self.link.patience);
+                    // What waited meanwhile is stale: Raft sends anew what still matters.
+                    while self.queue.try_recv().is_ok() {}
+                }
+            }
+        }
+    }
+
+    async fn report(&self) {
+        let _ = self
+            .link
+            .arrivals
+            .send(Arrival::Unreachable(self.peer))
+            .await;
+    }
+
+    async fn connect(&self) -> io::Result<Stream> {
+        let (name, port) = self
+            .address
+            .rsplit_once(':')
+            .and_then(|(name, port)| Some((name, port.parse().ok()?)))
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let network = &self.link.host.network;
+        let mut last = io::ErrorKind::NotFound.into();
+        for address in network.resolve(name, port).await? {
+            match network.connect(address).await {
+                Ok(mut stream) => {
+                    let mut hello = Vec::new();
+                    let body = Hello {
+                        cluster: self.link.cluster,
+                        from: self.link.id,
+                        to: self.peer,
+                    };
+                    wire::encode(&body, &mut hello);
+                    stream.write_all(&hello).await?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Sends until the connection fails or the replica ends.
+    async fn serve(&mut self, stream: Stream, first: Message) -> io::Result<()> {
+        let (read, mut write) = tokio::io::split(stream);
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let reader = self
+            .link
+            .host
+            .spawn("replica-acks", count(read, acknowledged.clone()));
+        let mut next = Some(first);
+        let mut buffer = Vec::new();
+        let mut seen = 0;
+        let mut waiting: Option<Moment> = None;
+        let result = loop {
+            let message = match next.take() {
+                Some(message) => message,
+                None => match self.queue.recv().await {
+                    Some(message) => message,
+                    None => break Ok(()),
+                },
+            };
+            // Looked at before the write: an acknowledgement of this batch is news at the next look.
+            let known = acknowledged.load(Ordering::Relaxed);
+            if known == u64::MAX {
+                break Err(io::ErrorKind::ConnectionReset.into());
+            }
+            let now = self.link.host.now();
+            if known != seen {
+                (seen, waiting) = (known, None);
+            }
+            if now.since(*waiting.get_or_insert(now)) > self.link.patience {
+                break Err(io::ErrorKind::TimedOut.into());
+            }
+            buffer.clear();
+            wire::encode(&message, &mut buffer);
+            while buffer.len() < BATCH_BYTES {
+                let Ok(message) = self.queue.try_recv() else {
+                    break;
+                };
+                wire::encode(&message, &mut buffer);
+            }
+            let write = write.write_all(&buffer);
+            match self.link.host.timeout(self.link.patience, write).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => break Err(error),
+                Err(_) => break Err(io::ErrorKind::TimedOut.into()),
+            }
+        };
+        reader.abort();
+        self.report().await;
+        result
+    }
+}
+
+/// Counts acknowledgements; the count jumps to its maximum when the connection ends.
+async fn count(mut read: ReadHalf<Stream>, acknowledged: Arc<AtomicU64>) {
+    let mut buffer = [0; 256];
+    loop {
+        match read.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(n) => acknowledged.fetch_add(n as u64, Ordering::Relaxed),
+        };
+    }
+    acknowledged.store(u64::MAX, Ordering::Relaxed);
+}
+
+/// Accepts peers' connections until aborted. `members` may call; everybody else is turned away.
+pub(crate) async fn accept(
+    link: Link,
+    mut listener: holdfast_host::Listener,
+    members: Arc<Vec<NodeId>>,
+) {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a peer's connection");
+                link.host.sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if open.load(Ordering::Relaxed) >= MAX_INBOUND {
+            tracing::warn!(%from, "too many connections from peers");
+            continue;
+        }
+        open.fetch_add(1, Ordering::Relaxed);
+        let (link, members, open) = (link.clone(), members.clone(), open.clone());
+        link.host.clone().spawn("replica-receive", async move {
+            if let Err(error) = receive(&link, stream, from, &members).await {
+                tracing::debug!(%from, %error, "connection from peer ended");
+            }
+            open.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+async fn receive(
+    link: &Link,
+    mut stream: Stream,
+    from: SocketAddr,
+    members: &[NodeId],
+) -> io::Result<()> {
+    let mut body = Vec::new();
+    let hello = link
+        .host
+        .timeout(link.patience, read_frame::<Hello>(&mut stream, &mut body));
+    let hello = hello
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if hello.cluster != link.cluster || hello.to != link.id || !members.contains(&hello.from) {
+        tracing::warn!(
+            %from,
+            cluster = format_args!("{:016x}", hello.cluster),
+            own_cluster = format_args!("{:016x}", link.cluster),
+            caller = hello.from,
+            called = hello.to,
+            "a node of another cluster, or one that is not a member, was turned away"
+        );
+        return Ok(());
+    }
+    let mut stream = tokio::io::BufReader::with_capacity(64 * 1024, stream);
+    loop {
+        let message: Message = read_frame(&mut stream, &mut body).await?;
+        if message.from() != hello.from {
+            return Err(io::Error::other("a message in another node's name"));
+        }
+        if link.arrivals.send(Arrival::Message(message)).await.is_err() {
+            return Ok(());
+        }
+        // The batch has been read: one byte says so.
+        if stream.buffer().is_empty() {
+            stream.get_mut().write_all(&[1]).await?;
+        }
+    }
+}
+
+async fn read_frame<T: serde::de::DeserializeOwned>(
+    stream: &mut (impl AsyncReadExt + Unpin),
+    body: &mut Vec<u8>,
+) -> io::Result<T> {
+    let mut header = [0; wire::HEADER_BYTES];
+    stream.read_exact(&mut header).await?;
+    let len = wire::body_len(&header).map_err(io::Error::other)?;
+    body.resize(len, 0);
+    stream.read_exact(body).await?;
+    wire::decode(&header, body).map_err(io::Error::other)
+}

@@ -1,0 +1,139 @@
+//! Frames between replicas.
+//!
+//! ```text
+//! byte 0       version (1)
+//!      1..5    length of the body, little endian
+//!      5..9    CRC-32C of the body
+//!      9..     body: postcard, a Hello first, then Messages
+//! ```
+
+use crate::Message;
+use holdfast_raft::NodeId;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The frame format's version.
+pub const VERSION: u8 = 1;
+/// Bytes before the body.
+pub const HEADER_BYTES: usize = 9;
+/// Largest body that is accepted; appends and snapshot pieces stay well below it.
+pub const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// The first frame on a connection: who calls whom, in which cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The cluster's identity.
+    pub cluster: u64,
+    /// The caller.
+    pub from: NodeId,
+    /// Whom it means to talk to.
+    pub to: NodeId,
+}
+
+/// Why bytes are no frame. The connection is closed: what follows cannot be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Another protocol, or a newer one.
+    #[error("frame version {0}, this program speaks {VERSION}")]
+    Version(u8),
+    /// Longer than [`MAX_BODY_BYTES`].
+    #[error("a frame of {0} bytes; at most {MAX_BODY_BYTES} are accepted")]
+    TooLong(usize),
+    /// Damaged on the way.
+    #[error("frame checksum does not match")]
+    Checksum,
+    /// Not what was expected here.
+    #[error("frame does not decode: {0}")]
+    Malformed(String),
+}
+
+/// Appends one frame to `out`.
+///
+/// # Panics
+/// When the body is larger than [`MAX_BODY_BYTES`]: messages are bounded by configuration.
+pub fn encode<T: Serialize>(body: &T, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEADER_BYTES]);
+    let taken = std::mem::take(out);
+    *out = postcard::to_extend(body, taken).expect("messages encode");
+    let len = out.len() - start - HEADER_BYTES;
+    assert!(len <= MAX_BODY_BYTES, "a message of {len} bytes");
+    let checksum = crc32c::crc32c(&out[start + HEADER_BYTES..]);
+    out[start] = VERSION;
+    out[start + 1..start + 5].copy_from_slice(&(len as u32).to_le_bytes());
+    out[start + 5..start + 9].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// The body's length, from a header.
+pub fn body_len(header: &[u8; HEADER_BYTES]) -> Result<usize, FrameError> {
+    if header[0] != VERSION {
+        return Err(FrameError::Version(header[0]));
+    }
+    let len = u32::from_le_bytes(header[1..5].try_into().expect("four bytes")) as usize;
+    if len > MAX_BODY_BYTES {
+        return Err(FrameError::TooLong(len));
+    }
+    Ok(len)
+}
+
+/// A frame's body, checked against its header.
+pub fn decode<T: DeserializeOwned>(
+    header: &[u8; HEADER_BYTES],
+    body: &[u8],
+) -> Result<T, FrameError> {
+    if crc32c::crc32c(body).to_le_bytes() != header[5..9] {
+        return Err(FrameError::Checksum);
+    }
+    postcard::from_bytes(body).map_err(|error| FrameError::Malformed(error.to_string()))
+}
+
+/// How many bytes a message will roughly take on the wire.
+pub fn weight(message: &Message) -> usize {
+    HEADER_BYTES
+        + match message {
+            Message::Raft(message) => match &message.body {
+                holdfast_raft::Body::Append { entries, .. } => {
+                    32 + entries.iter().map(|e| 16 + e.payload.len()).sum::<usize>()
+                }
+                holdfast_raft::Body::Propose { payloads } => {
+                    16 + payloads.iter().map(|p| 4 + p.len()).sum::<usize>()
+                }
+                _ => 24,
+            },
+            Message::SnapshotChunk { bytes, .. } => 64 + bytes.len(),
+            Message::SnapshotReceived { .. } => 24,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_round_trip_and_damage_is_seen() {
+        let hello = Hello {
+            cluster: 7,
+            from: 1,
+            to: 2,
+        };
+        let mut bytes = vec![0xaa];
+        encode(&hello, &mut bytes);
+        let (header, body) = bytes[1..]
+            .split_first_chunk::<HEADER_BYTES>()
+            .expect("header");
+        assert_eq!(body_len(header), Ok(body.len()));
+        assert_eq!(decode::<Hello>(header, body), Ok(hello));
+        for at in 0..body.len() {
+            let mut damaged = body.to_vec();
+            damaged[at] ^= 4;
+            assert_eq!(decode::<Hello>(header, &damaged), Err(FrameError::Checksum));
+        }
+    }
+
+    #[test]
+    fn foreign_headers_are_refused() {
+        assert_eq!(body_len(b"GET / HTT"), Err(FrameError::Version(b'G')));
+        let mut long = [0xff; HEADER_BYTES];
+        long[0] = VERSION;
+        assert_eq!(body_len(&long), Err(FrameError::TooLong(u32::MAX as usize)));
+    }
+}
