@@ -20,7 +20,7 @@ mod transport;
 mod wire;
 
 pub use crate::core::{Consistency, Event, Output, Rejection, Replica, Settings};
-pub use driver::{ReplicaConfig, ReplicaHandle, StartError, Status};
+pub use driver::{ReplicaConfig, ReplicaHandle, RequestError, StartError, Status, StorageStatus};
 pub use envelope::{ENVELOPE_BYTES, Envelope, RequestId, Session};
 pub use message::Message;
 pub use mutant::Mutant;

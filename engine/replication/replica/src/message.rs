@@ -47,6 +47,24 @@ impl Message {
         }
     }
 
+    /// Roughly how many bytes it takes on the wire.
+    pub fn wire_bytes(&self) -> usize {
+        use holdfast_raft::Body;
+        match self {
+            Message::Raft(message) => match &message.body {
+                Body::Append { entries, .. } => {
+                    48 + entries.iter().map(|e| 16 + e.payload.len()).sum::<usize>()
+                }
+                Body::Propose { payloads } => {
+                    24 + payloads.iter().map(|p| 4 + p.len()).sum::<usize>()
+                }
+                _ => 32,
+            },
+            Message::SnapshotChunk { bytes, .. } => 64 + bytes.len(),
+            Message::SnapshotReceived { .. } => 32,
+        }
+    }
+
     pub(crate) fn chunk(
         from: NodeId,
         term: u64,

@@ -7,7 +7,6 @@
 //!      9..     body: postcard, a Hello first, then Messages
 //! ```
 
-use crate::Message;
 use holdfast_raft::NodeId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -84,24 +83,6 @@ pub fn decode<T: DeserializeOwned>(
         return Err(FrameError::Checksum);
     }
     postcard::from_bytes(body).map_err(|error| FrameError::Malformed(error.to_string()))
-}
-
-/// How many bytes a message will roughly take on the wire.
-pub fn weight(message: &Message) -> usize {
-    HEADER_BYTES
-        + match message {
-            Message::Raft(message) => match &message.body {
-                holdfast_raft::Body::Append { entries, .. } => {
-                    32 + entries.iter().map(|e| 16 + e.payload.len()).sum::<usize>()
-                }
-                holdfast_raft::Body::Propose { payloads } => {
-                    16 + payloads.iter().map(|p| 4 + p.len()).sum::<usize>()
-                }
-                _ => 24,
-            },
-            Message::SnapshotChunk { bytes, .. } => 64 + bytes.len(),
-            Message::SnapshotReceived { .. } => 24,
-        }
 }
 
 #[cfg(test)]
