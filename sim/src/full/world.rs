@@ -1,0 +1,300 @@
+//! The world of one run: its nodes, what befalls them, and what became of it all.
+
+use super::standin::disk::SimDisk;
+use super::{
+    core::{Core, Counts, Machine},
+    gate::Gate,
+    host,
+    tasks::{self, OnPanic},
+};
+use crate::{clock::NodeClock, link::Links, trace::Recording};
+use holdfast_host::{BoxFuture, Host};
+use holdfast_record::{Failure, Timeline};
+use std::{
+    future::Future,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// What a node's process runs from its start; called once for each incarnation.
+pub(super) type Init = Arc<dyn Fn(Host) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A handle on the world of one run; clones are handles on the same world.
+///
+/// Nodes are numbered from 0 in the order of their creation. Whoever holds a `World` stands outside it: it may see
+/// simulated time, cut cables and pull plugs, and it reads only what it is told to by the methods here.
+#[derive(Clone)]
+pub struct World {
+    core: Arc<Mutex<Core>>,
+}
+
+impl World {
+    pub(super) fn new(core: Core) -> Self {
+        World {
+            core: Arc::new(Mutex::new(core)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the world, then, with the lock released, wakes whom the change concerns.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Core) -> T) -> T {
+        let mut core = self.lock();
+        let result = change(&mut core);
+        if !core.effects.is_empty() {
+            let mut effects = std::mem::take(&mut core.effects);
+            drop(core);
+            effects.run();
+        }
+        result
+    }
+
+    /// Changes the world and leaves the effects to the caller.
+    pub(super) fn quietly<T>(&self, change: impl FnOnce(&mut Core) -> T) -> T {
+        change(&mut self.lock())
+    }
+
+    /// Creates a node with one address and starts its process: `init` is handed the process's [`Host`]. When its
+    /// future ends, the process exits as if it had been killed.
+    ///
+    /// # Panics
+    /// When another node has the address.
+    pub fn create_node<F>(
+        &self,
+        ip: IpAddr,
+        init: impl Fn(Host) -> F + Send + Sync + 'static,
+    ) -> u32
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let init: Init = Arc::new(move |host| Box::pin(init(host)));
+        let process = madsim::runtime::Handle::current().create_node().build();
+        let node = self.with(|core| core.add_node(ip, init, process));
+        self.start(node);
+        node
+    }
+
+    /// The host of the node's process as it is now. Of use to a scenario that plays the process itself; a handle of
+    /// a process that dies later never completes anything again.
+    pub fn host(&self, node: u32) -> Host {
+        let (gate, process) = self.with(|core| {
+            let node = &core.nodes[node as usize];
+            (node.gate.clone(), node.process.clone())
+        });
+        host::host(self, &gate, &process)
+    }
+
+    fn start(&self, node: u32) {
+        let (gate, process, init) = self.with(|core| {
+            let node = &core.nodes[node as usize];
+            (node.gate.clone(), node.process.clone(), node.init.clone())
+        });
+        let main = init(host::host(self, &gate, &process));
+        let (world, exiting) = (self.clone(), gate.clone());
+        let process_main = Box::pin(async move {
+            main.await;
+            world.exit(&exiting);
+        });
+        drop(tasks::spawn(self, &gate, &process, "main", process_main));
+    }
+
+    /// A process whose main future has returned is gone, with all its tasks.
+    fn exit(&self, gate: &Gate) {
+        if gate.is_alive() {
+            self.end_process(gate.node, Machine::Dead);
+        }
+    }
+
+    /// Kills the node's process at once, as SIGKILL does: its kernel lives on, resets or ends the connections,
+    /// refuses new ones, and keeps every byte that was written. Nothing happens when no process runs.
+    pub fn kill(&self, node: u32) {
+        if self.is_running(node) {
+            self.with(|core| core.count_fault("kill"));
+            self.end_process(node, Machine::Dead);
+        }
+    }
+
+    /// Takes the node's power away: it falls silent, and what was not synced is at the disk model's mercy. Nothing
+    /// happens when it is off already.
+    pub fn power_cut(&self, node: u32) {
+        if self.with(|core| core.nodes[node as usize].machine) != Machine::Off {
+            self.with(|core| core.count_fault("power_cut"));
+            self.end_process(node, Machine::Off);
+        }
+    }
+
+    fn end_process(&self, node: u32, machine: Machine) {
+        let (id, disk, gate) = self.with(|core| {
+            core.end_process(node, machine);
+            let node = &core.nodes[node as usize];
+            (node.process.id(), node.disk.clone(), node.gate.clone())
+        });
+        gate.die();
+        {
+            let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
+            match machine {
+                Machine::Off => disk.power_cut(),
+                Machine::Dead | Machine::Running => disk.kill(),
+            }
+        }
+        madsim::runtime::Handle::current().kill(id);
+    }
+
+    /// Starts a new incarnation of the node's process, on power that is back if it was off; kills a process that
+    /// still runs.
+    pub fn restart(&self, node: u32) {
+        self.kill(node);
+        let madsim = madsim::runtime::Handle::current();
+        let id = self.with(|core| core.nodes[node as usize].process.id());
+        madsim.restart(id);
+        let process = madsim.get_node(id).expect("a node is never removed");
+        self.with(|core| core.begin_incarnation(node, process));
+        self.start(node);
+    }
+
+    /// Stops the node's process as SIGSTOP does: no task of it runs; its kernel goes on receiving into the windows
+    /// and queues that it has, and timers that come due wait.
+    pub fn pause(&self, node: u32) {
+        let gate = self.gate(node);
+        if gate.is_alive() && !gate.is_stopped() {
+            self.with(|core| core.count_fault("pause"));
+            gate.stop();
+        }
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self, node: u32) {
+        self.gate(node).resume();
+    }
+
+    fn gate(&self, node: u32) -> Arc<Gate> {
+        self.with(|core| core.nodes[node as usize].gate.clone())
+    }
+
+    /// Whether the node's process is alive (running or paused).
+    pub fn is_running(&self, node: u32) -> bool {
+        self.gate(node).is_alive()
+    }
+
+    /// Cuts the node's power after `operations` more disk operations, in the middle of whichever job does the last:
+    /// that job's further operations fail, and nothing it reports is seen by anyone.
+    pub fn crash_at_disk_op(&self, node: u32, operations: u64) {
+        self.with(|core| core.nodes[node as usize].crash_after = Some(operations));
+    }
+
+    /// What a panic in the node's tasks does.
+    pub fn on_panic(&self, node: u32, policy: OnPanic) {
+        self.with(|core| core.nodes[node as usize].on_panic = policy);
+    }
+
+    pub(super) fn process_panicked(&self, gate: &Gate, task: &str, text: &str) {
+        if !gate.is_alive() {
+            return;
+        }
+        let policy = self.with(|core| core.nodes[gate.node as usize].on_panic);
+        if policy == OnPanic::NodeDies {
+            self.fail(
+                "no-panic",
+                format!("task `{task}` panicked: {text}"),
+                Some(gate.node),
+            );
+            self.end_process(gate.node, Machine::Dead);
+        }
+    }
+
+    /// Records that a property broke, now.
+    pub fn fail(&self, property: &str, message: String, node: Option<u32>) {
+        self.with(|core| core.fail(property, message, node));
+    }
+
+    /// What broke so far, in order.
+    pub fn failures(&self) -> Vec<Failure> {
+        self.with(|core| core.failures.clone())
+    }
+
+    /// Simulated time since the world began.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.with(|core| core.now))
+    }
+
+    /// Waits in simulated time, by no node's clock.
+    pub async fn sleep(&self, duration: Duration) {
+        let at = self.with(|core| core.after(duration));
+        super::host::world_sleep(self, at).await;
+    }
+
+    /// Gives a name that every node resolves.
+    pub fn add_name(&self, name: &str, addresses: Vec<IpAddr>) {
+        self.with(|core| core.names.insert(name.to_owned(), addresses));
+    }
+
+    /// Reads or changes the network's model: delays, losses, partitions.
+    pub fn links<T>(&self, change: impl FnOnce(&mut Links) -> T) -> T {
+        self.with(|core| change(&mut core.links))
+    }
+
+    /// Reads or changes a node's clock model, as of now; its sleepers look at their clock again.
+    pub fn clock<T>(&self, node: u32, change: impl FnOnce(&mut NodeClock, u64) -> T) -> T {
+        self.with(|core| core.change_clock(node, change))
+    }
+
+    /// Reads or changes a node's disk model.
+    ///
+    /// # Panics
+    /// Deadlocks when called from a disk job of the same node.
+    pub fn disk<T>(&self, node: u32, change: impl FnOnce(&mut SimDisk) -> T) -> T {
+        let disk = self.with(|core| core.nodes[node as usize].disk.clone());
+        let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut disk)
+    }
+
+    /// What happened so far, in numbers; the network's losses are among the faults.
+    pub fn counts(&self) -> Counts {
+        self.with(|core| core.all_counts())
+    }
+
+    /// The chained hash of everything that happened so far.
+    pub fn trace_hash(&self) -> u64 {
+        self.with(|core| core.trace.hash())
+    }
+
+    /// Describes something for the timeline; nothing happens when none is drawn. Times are simulated nanoseconds.
+    pub fn timeline(&self, draw: impl FnOnce(u64, &mut Recording)) {
+        self.with(|core| {
+            let now = core.now;
+            core.trace.timeline(|timeline| draw(now, timeline));
+        });
+    }
+
+    /// Chains something of the scenario's own into the trace. Kinds from 256 on are free for that.
+    ///
+    /// # Panics
+    /// When the kind is below 256.
+    pub fn record(&self, node: u32, kind: u16, a: u64, b: u64) {
+        assert!(kind >= 256, "kind {kind} belongs to the simulator");
+        self.with(|core| core.trace.record(core.now, node, kind, a, b));
+    }
+
+    /// Takes the timeline, with the plan's JSON attached; `None` when none was asked for.
+    pub fn finish_timeline(&self, plan: String) -> Option<Timeline> {
+        self.with(|core| core.trace.finish(plan))
+    }
+
+    /// Connections that some kernel or process still knows.
+    pub fn live_connections(&self) -> usize {
+        self.with(|core| core.connections.live())
+    }
+
+    /// Takes every process out of the world, so that all tasks are dropped while the world still stands.
+    pub(super) fn shut_down(&self) {
+        let nodes = self.with(|core| core.nodes.len() as u32);
+        for node in 0..nodes {
+            if self.is_running(node) {
+                self.end_process(node, Machine::Off);
+            }
+        }
+    }
+}
