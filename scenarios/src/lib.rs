@@ -1,1 +1,70 @@
-//! placeholder
+//! What is simulated: one module a scenario, each with its topology, its workload, what may befall it, and the
+//! properties that must hold all the same; and the zoo of planted bugs by which the simulator is measured.
+//!
+//! The binary `seeds` runs scenarios seed by seed. It is not meant to be called by hand: `cargo xtask simulate` is.
+
+pub mod raft_kv;
+mod zoo;
+
+use holdfast_record::{Lane, SeedRecord, Timeline, worker::ScenarioInfo};
+use holdfast_sim::plan::FaultPlan;
+
+pub use zoo::{MUTANTS, Planted, find as find_mutant};
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Everything drawn from a seed.
+    Seed(u64),
+    /// A fault plan as it is written; its seed draws the rest.
+    Plan(FaultPlan),
+}
+
+impl Source {
+    /// The seed from which whatever is not in the plan is drawn.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Source::Seed(seed) => *seed,
+            Source::Plan(plan) => plan.seed,
+        }
+    }
+}
+
+/// One run to make.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Where.
+    pub lane: Lane,
+    /// What.
+    pub source: Source,
+    /// A bug to plant.
+    pub mutant: Option<&'static Planted>,
+    /// Whether to record what the report's page shows.
+    pub timeline: bool,
+}
+
+/// What a run led to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its record.
+    pub record: SeedRecord,
+    /// What the report's page shows, when that was asked for.
+    pub timeline: Option<Timeline>,
+}
+
+/// A scenario: something to simulate in one lane or in both.
+pub trait Scenario: Sync {
+    /// Its name, its lanes, its marks.
+    fn info(&self) -> ScenarioInfo;
+
+    /// Makes a run. In the full lane a process makes one run only.
+    fn run(&self, run: &Run) -> Outcome;
+}
+
+/// All scenarios.
+pub static SCENARIOS: [&dyn Scenario; 1] = [&raft_kv::RaftKv];
+
+/// The scenario of that name.
+pub fn find(name: &str) -> Option<&'static dyn Scenario> {
+    SCENARIOS.into_iter().find(|s| s.info().name == name)
+}

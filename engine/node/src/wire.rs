@@ -72,6 +72,26 @@ impl<B: Into<Bytes>> From<B> for Value {
     }
 }
 
+/// How much a read asks for; in URLs `linearizable` or `stale`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Consistency {
+    /// Sees every write that was acknowledged before the read began, through whichever node.
+    #[default]
+    Linearizable,
+    /// Sees some earlier state: that of the node asked. Fast, and available without a leader.
+    Stale,
+}
+
+impl Consistency {
+    /// As it stands in URLs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Consistency::Linearizable => "linearizable",
+            Consistency::Stale => "stale",
+        }
+    }
+}
+
 /// A key-value pair as of some revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyValue {

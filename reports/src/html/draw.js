@@ -35,9 +35,11 @@ function stateColour(state) {
 
 const layout = { width: 0, height: 0, laneTop: [], laneHeight: [], faultsTop: AXIS };
 function measure() {
-  const nodeHeight = nodes > 9 ? 40 : nodes > 6 ? 54 : 72;
   const clients = lanes.length - nodes;
   const clientHeight = clients > 16 ? 18 : 26;
+  // Nodes share what the window leaves when clients and faults have their rows.
+  const taken = canvas.getBoundingClientRect().top + window.scrollY + AXIS + faultRows * FAULT_ROW + 34 + clients * clientHeight;
+  const nodeHeight = Math.max(40, Math.min(104, (window.innerHeight - taken) / Math.max(1, nodes)));
   let y = AXIS + faultRows * FAULT_ROW + 12;
   layout.laneTop = [];
   layout.laneHeight = [];
@@ -135,20 +137,28 @@ function drawStates(c, lane) {
       c.fillStyle = colour.dim;
       c.fillRect(x0, top, 1, height);
     }
-    c.fillStyle = name === "leader" ? colour["leader-ink"] : colour.ink;
-    const room = x1 - x0 - 10;
+  }
+}
+
+// Labels come after the arrows, on a ground of their own; one whose beginning is out of view stands at the left edge.
+function drawStateLabels(c, lane) {
+  const height = band(lane);
+  const y = middle(lane) - height / 2 + (height > 20 ? 7 : height / 2);
+  c.textAlign = "left";
+  for (const s of statesOf[lane]) {
+    if (s.until < view.start || s.at > view.end) continue;
+    const x0 = Math.max(GUTTER, clampX(xOf(s.at)));
+    const name = text(s.state);
+    const room = clampX(xOf(Math.min(s.until, runEnd))) - x0 - 8;
     const long = name === "down" ? "down" : `${name}, term ${s.term}`;
-    const words = room > c.measureText(long).width ? long : room > c.measureText(String(s.term)).width ? String(s.term) : "";
+    const words = [long, String(s.term)].find((w) => c.measureText(w).width < room);
     if (!words) continue;
-    if (name === "down" || name === "paused") {
-      c.save();
-      c.fillStyle = colour.bg;
-      c.globalAlpha = 0.75;
-      c.fillRect(x0 + 3, top + height / 2 - 7, c.measureText(words).width + 6, 14);
-      c.restore();
-    }
-    // The centre of the band is where arrows meet; what a node is stands in its upper part.
-    c.fillText(words, x0 + 6, top + (lane < nodes ? 8 : height / 2));
+    c.fillStyle = name === "down" || name === "paused" ? colour.bg : stateColour(name);
+    c.globalAlpha = 0.88;
+    c.fillRect(x0 + 2, y - 7, c.measureText(words).width + 7, 14);
+    c.globalAlpha = 1;
+    c.fillStyle = name === "leader" ? colour["leader-ink"] : colour.ink;
+    c.fillText(words, x0 + 5, y);
   }
 }
 
@@ -297,12 +307,12 @@ function drawMessageLabels(c) {
 const noteY = (lane) => middle(lane) + band(lane) / 2 - 1;
 function drawNotes(c) {
   if (!filter.notes) return;
-  const last = { x: [], y: 0 };
+  const last = [];
   notes.forEach((n, i) => {
     if (n.at < view.start || n.at > view.end || n.lane >= lanes.length || !shows.note(i)) return;
     const x = xOf(n.at);
-    if (last.x[n.lane] !== undefined && x - last.x[n.lane] < 1.5) return;
-    last.x[n.lane] = x;
+    if (last[n.lane] !== undefined && x - last[n.lane] < 5) return;
+    last[n.lane] = x;
     c.fillStyle = colour.note;
     c.strokeStyle = colour.bg;
     c.beginPath();
@@ -392,6 +402,7 @@ function drawDiagram() {
   drawFaults(c);
   drawOperations(c);
   drawMessages(c);
+  lanes.forEach((_, lane) => drawStateLabels(c, lane));
   drawNotes(c);
   drawHovered(c);
   drawViolations(c);

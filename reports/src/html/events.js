@@ -9,21 +9,27 @@ function cell(row, css, words) {
   td.textContent = words;
 }
 
-function fillEvents() {
+// The events in view, at most `MOST_ROWS` if that can be had by leaving out what is most numerous and says least.
+function rowsInView() {
   const start = lowerBound(order.at, view.start);
   const end = lowerBound(order.at, view.end);
+  let rows = [];
+  for (let n = start; n < end; n++) {
+    if (shows[KINDS[order.kind[n]]](order.index[n])) rows.push(n);
+  }
+  const all = rows.length;
+  for (const kind of ["message", "note", "operation"]) {
+    if (rows.length > MOST_ROWS) rows = rows.filter((n) => KINDS[order.kind[n]] !== kind);
+  }
+  return { rows: rows.slice(0, MOST_ROWS), all };
+}
+
+function fillEvents() {
+  const { rows, all } = rowsInView();
   const decimals = view.end - view.start < 2e6 ? 9 : 6;
   eventsBody.replaceChildren();
-  let shown = 0;
-  let hidden = 0;
-  for (let n = start; n < end; n++) {
+  for (const n of rows) {
     const kind = KINDS[order.kind[n]];
-    if (!shows[kind](order.index[n])) continue;
-    if (shown === MOST_ROWS) {
-      hidden++;
-      continue;
-    }
-    shown++;
     const e = describe(kind, order.index[n]);
     const row = eventsBody.insertRow();
     row.className = e.css;
@@ -32,14 +38,10 @@ function fillEvents() {
     cell(row, "where", e.where);
     cell(row, "what", e.what);
   }
-  if (hidden) {
-    const row = eventsBody.insertRow();
-    row.className = "more";
-    cell(row, "", "");
-    cell(row, "", "");
-    cell(row, "what", `and ${hidden.toLocaleString("en")} more: zoom in, or search`);
-  }
-  document.getElementById("in-view").textContent = `${(shown + hidden).toLocaleString("en")} events`;
+  const count = (n) => n.toLocaleString("en");
+  document.getElementById("in-view").textContent =
+    rows.length < all ? `${count(rows.length)} of ${count(all)} events: zoom in, or search` : `${count(all)} events`;
+  reveal(eventsBody.querySelector("tr.violation"));
 }
 
 function fillFaults() {
@@ -117,6 +119,12 @@ function markRow(target) {
   const row = eventsBody.querySelector(`tr[data-event="${target.kind}:${target.index}"]`);
   if (!row) return;
   row.classList.add("marked");
+  reveal(row);
+}
+
+// Scrolls the table, never the page.
+function reveal(row) {
+  if (!row) return;
   const box = eventsBody.closest(".scroll");
   const top = row.offsetTop;
   if (top < box.scrollTop || top > box.scrollTop + box.clientHeight - 30) box.scrollTop = top - box.clientHeight / 2;

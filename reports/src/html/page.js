@@ -1,7 +1,7 @@
 // The window over the run, and how mouse, keys and boxes move it.
 
 const SHORTEST = 2000;
-const LOOKED_AT = 260;
+const LOOKED_AT = 130;
 let pending = 0;
 let tableTimer = 0;
 
@@ -14,7 +14,10 @@ function redraw() {
     document.getElementById("window").textContent = `${moment(view.start, 4)} to ${moment(view.end, 4)}: ${lasting(view.end - view.start)}`;
   });
   clearTimeout(tableTimer);
-  tableTimer = setTimeout(fillEvents, 90);
+  tableTimer = setTimeout(() => {
+    fillEvents();
+    rememberWindow();
+  }, 90);
 }
 
 function look(start, end) {
@@ -50,8 +53,19 @@ function lookAtNext(list) {
   lookAt(next.at);
 }
 
-// The first thing to see: what broke, else the first leader, else the busiest two seconds.
+// The window is part of the address, so that it survives a reload and can be sent to somebody: `#12.3950-12.4050`.
+function rememberWindow() {
+  history.replaceState(null, "", `#${(view.start / 1e9).toFixed(9)}-${(view.end / 1e9).toFixed(9)}`);
+}
+function windowOfAddress() {
+  const found = /^#([\d.]+)-([\d.]+)$/.exec(location.hash);
+  if (found && Number(found[1]) < Number(found[2])) look(found[1] * 1e9, found[2] * 1e9);
+  return Boolean(found);
+}
+
+// The first thing to see: what the address says, what broke, else the first leader, else the busiest two seconds.
 function firstLook() {
+  if (windowOfAddress()) return;
   if (violations.length) return lookAt(violations[0].at);
   if (elections.length) return lookAt(elections[0].at, 0.5);
   let best = 0;
@@ -227,7 +241,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   hatches = {};
   redraw();
 });
-new ResizeObserver(resize).observe(canvas.parentElement);
+new ResizeObserver(resize).observe(document.documentElement);
+window.addEventListener("hashchange", windowOfAddress);
 measure();
 countBins();
 listenToButtons();

@@ -307,3 +307,32 @@ impl AsyncWrite for TokioStream {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_under_invalid_are_reserved_and_no_others() {
+        for reserved in ["invalid", "host.invalid", "a.b.INVALID", "host.invalid."] {
+            assert!(is_reserved_as_invalid(reserved), "{reserved}");
+        }
+        for other in ["", "invalid.example", "notinvalid", "a.invalid.b", "."] {
+            assert!(!is_reserved_as_invalid(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_resolver_that_cannot_answer_has_not_said_no() {
+        let prefix = "failed to lookup address information";
+        assert!(says_no_such_name(&format!(
+            "{prefix}: Name or service not known"
+        )));
+        assert!(says_no_such_name(&format!(
+            "{prefix}: nodename nor servname provided, or not known"
+        )));
+        assert!(!says_no_such_name(&format!(
+            "{prefix}: Temporary failure in name resolution"
+        )));
+    }
+}

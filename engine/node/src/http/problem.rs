@@ -32,8 +32,6 @@ pub enum ProblemKind {
     PreconditionFailed,
     /// Body, key, value or command over a limit: 413.
     TooLarge,
-    /// The body is of a kind that is not understood here: 415.
-    UnsupportedMediaType,
     /// The revision asked for has not happened yet: 400.
     FutureRevision,
     /// Headers over a limit: 431.
@@ -52,7 +50,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [ProblemKind; 19] = [
+    pub const ALL: [ProblemKind; 18] = [
         ProblemKind::BadRequest,
         ProblemKind::UnknownRoute,
         ProblemKind::KeyNotFound,
@@ -64,7 +62,6 @@ impl ProblemKind {
         ProblemKind::Compacted,
         ProblemKind::PreconditionFailed,
         ProblemKind::TooLarge,
-        ProblemKind::UnsupportedMediaType,
         ProblemKind::FutureRevision,
         ProblemKind::HeadersTooLarge,
         ProblemKind::NoLeader,
@@ -140,11 +137,6 @@ impl ProblemKind {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",
                 "The request is over a size limit",
-            ),
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "The body's media type is not understood here",
             ),
             Self::FutureRevision => (
                 StatusCode::BAD_REQUEST,

@@ -274,10 +274,6 @@ impl Scan {
     }
 
     /// Reads records up to `limit`; tells where and why it got no further, if so.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a place and a reason, named by the caller"
-    )]
     fn read_segment(
         &mut self,
         disk: &mut dyn Disk,
@@ -488,8 +484,13 @@ impl Scan {
             assert_eq!(copied.chain, self.cursor.chain, "read twice, read the same");
             Ok(())
         })?;
-        // Only now: until its name is durable, the old segments are all there is.
-        remove_segments(disk, &self.layout, |first| first > from)?;
+        // Only now: until its name is durable, the old segments are all there is. And from the lowest up, one by one:
+        // as long as an old segment is there, the new one ends where that begins, so all behind it must still be there.
+        for old in list_segments(disk, &self.layout)? {
+            if old > from {
+                remove_segments(disk, &self.layout, |first| first == old)?;
+            }
+        }
         self.layout.segments.retain(|segment| segment.first < from);
         self.layout.segments.push(segment);
         Ok(end)

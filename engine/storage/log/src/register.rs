@@ -84,8 +84,8 @@ pub enum RegisterError {
 ///
 /// Two slots take turns, so a write never touches the value that is durable. A slot holds its value twice, in blocks
 /// of their own, so that a sector that rots later does not make the value before it come back: a lost vote would be
-/// given twice. What [`open`](Register::open) returns has been written and synced anew, so it is durable even when
-/// it had only been in the page cache, also behind a sync that failed.
+/// given twice. What [`open`](Register::open) returns has been written to a new file, so it is durable even when it had
+/// only been in the page cache, also behind a sync that failed.
 #[derive(Clone, Debug)]
 pub struct Register {
     path: Arc<Path>,
@@ -128,23 +128,38 @@ impl Register {
             path: path.into(),
             options,
             file: FileId(0),
-            generation: 1,
+            generation: 0,
             durable_slot: 0,
             state: State::Clean,
         };
-        register.file = match disk.open(path, OpenMode::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                register.create(disk)?;
-                disk.open(path, OpenMode::Write)
+        // A name that only the page cache knows would not survive.
+        disk.sync_dir(parent(path))
+            .map_err(register.io("sync the directory of"))?;
+        let found = match disk.open(path, OpenMode::Read) {
+            Ok(file) => {
+                let found = register.read(disk, file);
+                disk.close(file);
+                Some(found?)
             }
-            other => other,
-        }
-        .map_err(register.io("open"))?;
-        let value = register.recover(disk);
-        if value.is_err() {
-            disk.close(register.file);
-        }
-        Ok((register, value?))
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(register.io("open")(error)),
+        };
+        let value = match found {
+            None => {
+                register.create(disk, None)?;
+                None
+            }
+            Some(value) => {
+                if value.is_some() && !register.mutated(Mutant::SplitRegisterWrite) {
+                    register.create(disk, value.as_deref())?;
+                }
+                value
+            }
+        };
+        register.file = disk
+            .open(path, OpenMode::Write)
+            .map_err(register.io("open"))?;
+        Ok((register, value))
     }
 
     /// Makes `value` the register's value. Durable when it returns; after an error the old or the new value will be
@@ -200,23 +215,34 @@ impl Register {
         disk.close(self.file);
     }
 
-    fn create(&self, disk: &mut dyn Disk) -> Result<(), RegisterError> {
+    /// Puts a file with `value` in both slots in the place of what is there. A new file, and not another generation in
+    /// the old one: after a failed sync neither slot is known to be what the platter has, so none can be spared.
+    fn create(&mut self, disk: &mut dyn Disk, value: Option<&[u8]>) -> Result<(), RegisterError> {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".tmp");
         let temporary = PathBuf::from(name);
+        self.generation += 1;
+        self.durable_slot = 0;
         let bytes = if self.mutated(Mutant::SplitRegisterWrite) {
             split_register::empty(self.options.identity)
         } else {
-            let mut bytes = encode_slot(self.options.identity, 1, None);
+            let mut bytes = encode_slot(self.options.identity, self.generation, value);
             bytes.resize(SLOT_BYTES as usize, 0);
-            bytes.extend(encode_slot(self.options.identity, 0, None));
+            bytes.extend(encode_slot(
+                self.options.identity,
+                self.generation - 1,
+                value,
+            ));
             bytes.resize((SLOTS * SLOT_BYTES) as usize, 0);
             bytes
         };
         let file = disk
             .open(&temporary, OpenMode::Create)
             .map_err(self.io("create"))?;
-        let written = write_all_at(disk, file, 0, &bytes).and_then(|()| disk.sync(file));
+        let written = disk
+            .set_len(file, 0)
+            .and_then(|()| write_all_at(disk, file, 0, &bytes))
+            .and_then(|()| disk.sync(file));
         disk.close(file);
         written.map_err(self.io("create"))?;
         disk.rename(&temporary, &self.path)
@@ -225,55 +251,43 @@ impl Register {
             .map_err(self.io("sync the directory of"))
     }
 
-    fn recover(&mut self, disk: &mut dyn Disk) -> Result<Option<Vec<u8>>, RegisterError> {
-        // A name that only the page cache knows would not survive either.
-        disk.sync_dir(parent(&self.path))
-            .map_err(self.io("sync the directory of"))?;
+    /// The value of a file that is there.
+    fn read(
+        &mut self,
+        disk: &mut dyn Disk,
+        file: FileId,
+    ) -> Result<Option<Vec<u8>>, RegisterError> {
         if self.mutated(Mutant::SplitRegisterWrite) {
-            return split_register::read(disk, self.file, self.options.identity)
+            return split_register::read(disk, file, self.options.identity)
                 .map_err(self.io("read"))?
                 .ok_or_else(|| self.damaged());
         }
-        let mut newest: Option<(u64, Stored)> = None;
+        let mut newest: Option<Stored> = None;
         for slot in 0..SLOTS {
-            if let Some(copy) = self.read_slot(disk, slot)?
-                && newest
-                    .as_ref()
-                    .is_none_or(|(_, other)| other.generation < copy.generation)
-            {
-                newest = Some((slot, copy));
-            }
+            let found = self.read_slot(disk, file, slot)?;
+            newest = newer(newest, found);
         }
-        let (slot, newest) = newest.ok_or_else(|| self.damaged())?;
-        self.durable_slot = slot;
+        let newest = newest.ok_or_else(|| self.damaged())?;
         self.generation = newest.generation;
-        if let Some(value) = &newest.value {
-            self.write(disk, value)?;
-        }
         Ok(newest.value)
     }
 
     /// The newer one of a slot's copies. They differ when a power cut came between them.
-    fn read_slot(&self, disk: &mut dyn Disk, slot: u64) -> Result<Option<Stored>, RegisterError> {
+    fn read_slot(
+        &self,
+        disk: &mut dyn Disk,
+        file: FileId,
+        slot: u64,
+    ) -> Result<Option<Stored>, RegisterError> {
         let mut newest: Option<Stored> = None;
         let mut unreadable = None;
         for copy in 0..COPIES {
             let mut block = [0; BLOCK_BYTES as usize];
             let offset = slot * SLOT_BYTES + copy * BLOCK_BYTES;
-            match read_exact_at(disk, self.file, offset, &mut block) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
-                Err(error) => {
-                    unreadable = Some(error);
-                    continue;
-                }
-            }
-            if let Some(copy) = self.decode(&block)?
-                && newest
-                    .as_ref()
-                    .is_none_or(|other| other.generation < copy.generation)
-            {
-                newest = Some(copy);
+            match read_exact_at(disk, file, offset, &mut block) {
+                Ok(()) => newest = newer(newest, self.decode(&block)?),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) => unreadable = Some(error),
             }
         }
         match (newest, unreadable) {
@@ -331,6 +345,14 @@ impl Register {
 
     fn mutated(&self, mutant: Mutant) -> bool {
         cfg!(debug_assertions) && self.options.mutant == Some(mutant)
+    }
+}
+
+fn newer(a: Option<Stored>, b: Option<Stored>) -> Option<Stored> {
+    match (a, b) {
+        (Some(a), Some(b)) if b.generation > a.generation => Some(b),
+        (None, b) => b,
+        (a, _) => a,
     }
 }
 

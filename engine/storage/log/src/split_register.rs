@@ -38,10 +38,6 @@ pub(crate) fn stage(
 }
 
 /// The inner `None` says that nothing was ever written, the outer one that a half is damaged.
-#[expect(
-    clippy::option_option,
-    reason = "two different absences, told apart once"
-)]
 pub(crate) fn read(
     disk: &mut dyn Disk,
     file: FileId,

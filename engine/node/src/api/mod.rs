@@ -1,0 +1,292 @@
+//! The REST interface: what each path does.
+
+mod admin;
+mod convert;
+mod keys;
+mod range;
+mod route;
+mod txn;
+mod watch;
+
+use crate::{
+    config::{LimitsSection, NodeConfig},
+    http::{Handler, Problem, ProblemKind, ReplyBody, ServerStats, percent_decode, read_body},
+    metrics::Metrics,
+    wire::Consistency,
+};
+use bytes::Bytes;
+use holdfast_host::{BoxFuture, Host};
+use holdfast_kv::Kv;
+use holdfast_replica::{Outcome, Rejection, ReplicaHandle, RequestError, Session};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
+use hyper::body::Incoming;
+use route::Route;
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use watch::Watches;
+
+/// The request header that carries a session's ticket: `<32 hexadecimal digits>:<sequence>`.
+pub const SESSION_HEADER: &str = "holdfast-session";
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Answers the requests of a node's clients.
+pub struct Api {
+    host: Host,
+    replica: ReplicaHandle<Kv>,
+    about: About,
+    limits: LimitsSection,
+    watches: Watches,
+    metrics: Metrics,
+    http: Arc<ServerStats>,
+    is_draining: AtomicBool,
+}
+
+/// What a node tells of itself that never changes.
+struct About {
+    node: u64,
+    cluster: String,
+    cluster_id: u64,
+    members: BTreeMap<u64, String>,
+}
+
+impl Api {
+    /// The interface of the node that `config` describes and `replica` runs.
+    pub fn new(
+        host: &Host,
+        config: &NodeConfig,
+        replica: ReplicaHandle<Kv>,
+        http: Arc<ServerStats>,
+    ) -> Self {
+        Api {
+            host: host.clone(),
+            about: About {
+                node: config.node.id,
+                cluster: config.cluster.name.clone(),
+                cluster_id: config.cluster.identity(),
+                members: config.members(),
+            },
+            limits: config.limits.clone(),
+            watches: Watches::start(host, &config.limits, replica.clone()),
+            replica,
+            metrics: Metrics::default(),
+            http,
+            is_draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on the node says that it is not ready, and its watches end with a line that says so.
+    pub fn begin_drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.watches.close();
+    }
+
+    async fn answer(
+        &self,
+        route: Result<Route, Problem>,
+        request: Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let route = route?;
+        let (head, body) = request.into_parts();
+        route.check_method(&head.method)?;
+        match route {
+            Route::Key(key) => self.key(key, &head, body).await,
+            Route::Range => self.range(&head).await,
+            Route::Txn => self.txn(&head, body).await,
+            Route::Compact => self.compact(&head, body).await,
+            Route::Watch => self.watch(&head).await,
+            Route::Status => self.status(&head).await,
+            Route::Transfer => self.transfer(body).await,
+            Route::Health => self.health(),
+            Route::Ready => self.ready().await,
+            Route::Metrics => self.metrics_page().await,
+        }
+    }
+
+    /// Reads a JSON body.
+    async fn json<T: serde::de::DeserializeOwned>(&self, body: Incoming) -> Result<T, Problem> {
+        let bytes = self.body(body, self.limits.body_bytes).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Problem::bad_request(format!("the body is not the JSON expected here: {error}"))
+        })
+    }
+
+    async fn body(&self, body: Incoming, limit: u64) -> Result<Bytes, Problem> {
+        read_body(&self.host, body, limit as usize, self.limits.body_timeout).await
+    }
+
+    /// The state that `consistency` promises.
+    async fn read(&self, consistency: Consistency) -> Result<Kv, Problem> {
+        self.replica
+            .read(convert::consistency(consistency))
+            .await
+            .map_err(|error| match error {
+                RequestError::Rejected(Rejection::TimedOut) => Problem::new(
+                    ProblemKind::ReadTimeout,
+                    "no quorum confirmed in time that this node's state is current",
+                ),
+                other => refusal(other),
+            })
+    }
+
+    /// Replicates an encoded command and returns its encoded outcome.
+    async fn propose(&self, session: Option<Session>, command: Bytes) -> Result<Bytes, Problem> {
+        self.metrics.proposals.fetch_add(1, Ordering::Relaxed);
+        let proposed = self.replica.propose(session, command).await;
+        let (index, outcome) = proposed.map_err(|error| {
+            let is_unknown = matches!(
+                error,
+                RequestError::Rejected(Rejection::TimedOut) | RequestError::Stopped
+            );
+            if !is_unknown {
+                return refusal(error);
+            }
+            self.metrics
+                .proposals_unknown
+                .fetch_add(1, Ordering::Relaxed);
+            Problem::new(ProblemKind::OutcomeUnknown, error.to_string())
+        })?;
+        let refused = match outcome {
+            Outcome::Applied(bytes) | Outcome::Duplicate(bytes) => return Ok(bytes),
+            Outcome::NotKept => Problem::new(
+                ProblemKind::OutcomeNotKept,
+                "an earlier attempt with this session and sequence was carried out",
+            ),
+            Outcome::StaleSequence => Problem::new(
+                ProblemKind::StaleSequence,
+                "the session has carried out a command with a higher sequence",
+            ),
+            Outcome::UnknownSession => Problem::new(
+                ProblemKind::UnknownSession,
+                "a session begins with sequence 1, and is forgotten when it is unused for long",
+            ),
+        };
+        Err(refused.with("index", index))
+    }
+
+    fn check_key(&self, key: &Bytes) -> Result<(), Problem> {
+        if key.is_empty() {
+            return Err(Problem::bad_request("a key has at least one byte"));
+        }
+        let limit = self.limits.key_bytes;
+        check_size("the key", key.len(), limit)
+    }
+}
+
+impl Handler for Api {
+    fn handle(&self, request: Request<Incoming>) -> BoxFuture<'_, Response<ReplyBody>> {
+        Box::pin(async move {
+            let began = self.host.now();
+            let route = Route::of(request.uri().path());
+            let name = route.as_ref().map_or("unknown", Route::name);
+            let answer = self.answer(route, request).await;
+            let response = answer.unwrap_or_else(Problem::into_response);
+            let took = self.host.now().since(began);
+            self.metrics
+                .answered(name, response.status().as_u16(), took);
+            response
+        })
+    }
+}
+
+fn refusal(error: RequestError) -> Problem {
+    let kind = match error {
+        RequestError::Rejected(Rejection::NoLeader) => ProblemKind::NoLeader,
+        RequestError::Rejected(Rejection::Overloaded) => ProblemKind::Overloaded,
+        RequestError::Rejected(Rejection::TooLarge) => ProblemKind::TooLarge,
+        RequestError::Rejected(Rejection::TimedOut) => ProblemKind::OutcomeUnknown,
+        RequestError::Stopped => ProblemKind::Unavailable,
+    };
+    Problem::new(kind, error.to_string())
+}
+
+fn check_size(what: &str, len: usize, limit: u64) -> Result<(), Problem> {
+    if len as u64 <= limit {
+        return Ok(());
+    }
+    let detail = format!("{what} has {len} bytes; at most {limit} are accepted");
+    Err(Problem::new(ProblemKind::TooLarge, detail).with("limit", limit))
+}
+
+/// A JSON response.
+fn json_reply(body: &impl Serialize) -> Response<ReplyBody> {
+    let bytes = serde_json::to_vec(body).expect("replies encode");
+    let mut response = Response::new(ReplyBody::full(bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+/// The session's ticket among a request's headers.
+fn session(headers: &HeaderMap) -> Result<Option<Session>, Problem> {
+    let Some(value) = headers.get(SESSION_HEADER) else {
+        return Ok(None);
+    };
+    let parsed = value.to_str().ok().and_then(|text| {
+        let (client, sequence) = text.split_once(':')?;
+        let is_hex = client.len() == 32 && client.bytes().all(|b| b.is_ascii_hexdigit());
+        let client = u128::from_str_radix(client, 16).ok().filter(|_| is_hex)?;
+        let sequence = sequence.parse().ok().filter(|sequence| *sequence > 0)?;
+        Some(Session { client, sequence })
+    });
+    match parsed {
+        Some(session) => Ok(Some(session)),
+        None => Err(Problem::bad_request(
+            "the header Holdfast-Session must be 32 hexadecimal digits, a colon, and a sequence number from 1",
+        )),
+    }
+}
+
+/// The parameter `consistency` of a query.
+fn consistency(query: &mut crate::http::Query) -> Result<Consistency, Problem> {
+    match query.text("consistency")?.as_deref() {
+        None | Some("linearizable") => Ok(Consistency::Linearizable),
+        Some("stale") => Ok(Consistency::Stale),
+        Some(other) => Err(Problem::bad_request(format!(
+            "query parameter `consistency` must be linearizable or stale, not `{other}`"
+        ))),
+    }
+}
+
+fn is_read(head: &Parts) -> bool {
+    head.method == Method::GET || head.method == Method::HEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(text: &str) -> Result<Option<Session>, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(SESSION_HEADER, text.parse().expect("a header value"));
+        session(&headers)
+    }
+
+    #[test]
+    fn tickets_are_read_strictly() {
+        assert_eq!(session(&HeaderMap::new()), Ok(None));
+        assert_eq!(
+            ticket("000000000000000000000000000000ff:12"),
+            Ok(Some(Session {
+                client: 255,
+                sequence: 12
+            }))
+        );
+        for bad in [
+            "",
+            "ff:1",
+            "000000000000000000000000000000ff",
+            "000000000000000000000000000000ff:0",
+            "000000000000000000000000000000ff:-1",
+            "+00000000000000000000000000000ff:1",
+            "000000000000000000000000000000ff:1:2",
+        ] {
+            assert!(ticket(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+use super::LogFormat;
+use crate::production::stop_signal;
+use clap::Args;
+use holdfast_host::{Host, read_file};
+use holdfast_node::{
+    Node,
+    config::{ConfigError, NodeConfig},
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+/// Largest configuration file that is read.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// Run a node.
+///
+/// Without options: a cluster of one, data in ./holdfast-data, clients on 127.0.0.1:7480.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The configuration file (TOML); options given here go before what it says
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// This node's number in its cluster, from 1
+    #[arg(long, value_name = "NUMBER")]
+    pub id: Option<u64>,
+    /// The folder of everything that must survive
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where clients connect
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Where the other nodes connect
+    #[arg(long, value_name = "IP:PORT")]
+    pub peer_listen: Option<SocketAddr>,
+    /// A member of the cluster and where it listens for peers; repeat for every member, this node too
+    #[arg(long = "peer", value_name = "NUMBER=HOST:PORT", value_parser = parse_peer)]
+    pub peers: Vec<(u64, String)>,
+    /// The cluster's name; its identity is derived from it
+    #[arg(long, value_name = "NAME")]
+    pub cluster_name: Option<String>,
+    /// Listen beyond loopback although nobody is authenticated
+    #[arg(long)]
+    pub insecure: bool,
+    /// How long requests under way may take to finish when the node is told to stop
+    #[arg(long, value_name = "DURATION", default_value = "10s",
+          value_parser = holdfast_node::config::parse_duration)]
+    pub drain: Duration,
+    /// What to log: error, warn, info, debug, trace, or a filter such as info,holdfast_replica=debug
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log: String,
+    /// How log lines look
+    #[arg(long, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+fn parse_peer(text: &str) -> Result<(u64, String), String> {
+    text.split_once('=')
+        .and_then(|(id, address)| Some((id.parse().ok()?, address.to_owned())))
+        .ok_or_else(|| "write a number, `=`, and host:port, such as 2=10.0.0.2:7481".to_owned())
+}
+
+impl Serve {
+    async fn load(&self, host: &Host) -> Result<NodeConfig, ConfigError> {
+        let mut config = match &self.config {
+            Some(file) => NodeConfig::parse(&read_config(host, file).await?, file)?,
+            None => NodeConfig::default(),
+        };
+        self.apply_to(&mut config);
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn apply_to(&self, config: &mut NodeConfig) {
+        fn set<T: Clone>(target: &mut T, given: &Option<T>) {
+            if let Some(given) = given {
+                target.clone_from(given);
+            }
+        }
+        set(&mut config.node.id, &self.id);
+        set(&mut config.node.data, &self.data);
+        set(&mut config.node.listen, &self.listen);
+        set(&mut config.node.peer_listen, &self.peer_listen);
+        set(&mut config.cluster.name, &self.cluster_name);
+        config.node.insecure |= self.insecure;
+        if !self.peers.is_empty() {
+            config.cluster.peers = BTreeMap::from_iter(self.peers.iter().cloned());
+        }
+    }
+}
+
+async fn read_config(host: &Host, file: &Path) -> Result<String, ConfigError> {
+    let path = file.to_owned();
+    let read = host
+        .blocking(move |disk| read_file(disk, &path, MAX_CONFIG_BYTES))
+        .await;
+    let text = read
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned()));
+    text.map_err(|message| ConfigError {
+        file: Some(file.to_owned()),
+        line: None,
+        message,
+    })
+}
+
+/// Runs a node until a signal or a fatal error.
+pub async fn run(host: Host, serve: Serve) -> ExitCode {
+    let config = match serve.load(&host).await {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    // From here on a signal is not the end of the process, but the beginning of an orderly one.
+    let mut stop = std::pin::pin!(stop_signal());
+    let node = match Node::start(host, config).await {
+        Ok(node) => node,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let failed = tokio::select! {
+        biased;
+        failure = node.failed() => Some(failure),
+        signal = stop.as_mut() => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+    };
+    if let Some(failure) = failed {
+        eprintln!("error: {failure}");
+        return ExitCode::FAILURE;
+    }
+    tokio::select! {
+        biased;
+        () = node.shutdown(serve.drain) => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        signal = stop_signal() => {
+            eprintln!("error: {signal} again: stopped before everything was in order");
+            ExitCode::FAILURE
+        }
+    }
+}

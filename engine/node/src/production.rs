@@ -1,0 +1,64 @@
+//! The one place that knows it runs on an operating system: runtime, logs, signals.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use crate::cli::LogFormat;
+use holdfast_host::{Host, tokio_host};
+use std::{future::Future, path::PathBuf, process::ExitCode};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+/// Runs `program` on a fresh runtime, with a host whose relative paths begin at the working directory.
+pub fn run<F: Future<Output = ExitCode>>(program: impl FnOnce(Host) -> F) -> ExitCode {
+    let runtime = match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime does not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let host = tokio_host::host(PathBuf::from("."), runtime.handle().clone());
+    let code = runtime.block_on(program(host));
+    // Detached tasks have nothing left to say; blocking jobs under way are waited for in vain.
+    runtime.shutdown_background();
+    code
+}
+
+/// Writes logs to standard error: what `filter` lets through, as text or as one JSON object a line.
+pub fn start_logs(filter: &str, format: LogFormat) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("warning: --log {filter}: {error}; logging at info");
+        EnvFilter::new("info")
+    });
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+/// Makes a panic on any thread the end of the process: an invariant is broken, and down is better than wrong.
+pub fn stop_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        tracing::error!(%panic, "a broken invariant; the node stops");
+        std::process::abort();
+    }));
+}
+
+/// Completes at the first SIGTERM or SIGINT from now on, with its name.
+pub async fn stop_signal() -> &'static str {
+    let listen = |kind| signal(kind).expect("the process may handle its signals");
+    let mut terminate = listen(SignalKind::terminate());
+    let mut interrupt = listen(SignalKind::interrupt());
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}

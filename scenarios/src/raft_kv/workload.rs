@@ -1,0 +1,121 @@
+//! What the clients of `raft-kv` ask: puts, gets, compare-and-sets, deletes and range reads over a handful of keys, so
+//! that operations meet; and the translation between that and what the store speaks.
+
+use bytes::Bytes;
+use holdfast_kv::{KeyRange, Kv, KvCommand};
+use holdfast_sim::{
+    check::kv::{Answer, Body, Call, Change, Found, Key, Operation, Value},
+    draw::{Domain, Draws},
+};
+use std::collections::BTreeMap;
+
+/// The bytes of a key.
+pub fn key_bytes(key: Key) -> Bytes {
+    Bytes::from(format!("key-{key:04}"))
+}
+
+/// The key of some bytes; `None` for one that no client of this scenario writes.
+pub fn key_number(bytes: &[u8]) -> Option<Key> {
+    std::str::from_utf8(bytes)
+        .ok()?
+        .strip_prefix("key-")?
+        .parse()
+        .ok()
+}
+
+/// The bytes of a value.
+pub fn value_bytes(value: Value) -> Bytes {
+    Bytes::from(format!("{value:020}"))
+}
+
+/// The value of some bytes.
+pub fn value_number(bytes: &[u8]) -> Option<Value> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+/// Draws one client's calls. Values are unique over all clients; compare-and-sets expect what the client last saw.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    client: u32,
+    keys: u32,
+    written: u64,
+    seen: BTreeMap<Key, u64>,
+    draws: Draws,
+}
+
+impl Generator {
+    /// The calls of `client`, over keys `0..keys`.
+    pub fn new(seed: u64, client: u32, keys: u32) -> Self {
+        Generator {
+            client,
+            keys,
+            written: 0,
+            seen: BTreeMap::new(),
+            draws: Draws::new(seed, Domain::Workload, u64::from(client)),
+        }
+    }
+
+    /// The next call.
+    pub fn call(&mut self) -> Call {
+        let key = self.draws.range(0, u64::from(self.keys)) as Key;
+        match self.draws.range(0, 100) {
+            0..35 => Call::Put {
+                key,
+                value: self.value(),
+            },
+            35..65 => Call::Get { key },
+            65..85 => Call::CompareAndSet {
+                key,
+                expected: self.seen.get(&key).copied().unwrap_or(0),
+                value: self.value(),
+            },
+            85..90 => Call::Delete { key },
+            _ => {
+                let to = key + 1 + self.draws.range(0, u64::from(self.keys)) as Key;
+                Call::Range { from: key, to }
+            }
+        }
+    }
+
+    fn value(&mut self) -> Value {
+        self.written += 1;
+        u64::from(self.client + 1) * 1_000_000 + self.written
+    }
+
+    /// Nanoseconds to wait before the next call, `mean` on average.
+    pub fn pause(&mut self, mean: u64) -> u64 {
+        self.draws.exponential(mean)
+    }
+
+    /// Learns from an answer what to expect next time.
+    pub fn learn(&mut self, call: &Call, answer: &Answer) {
+        match (call, &answer.body) {
+            (Call::Put { key, .. }, Body::Put)
+            | (Call::CompareAndSet { key, .. }, Body::CompareAndSet(true)) => {
+                self.seen.insert(*key, answer.revision);
+            }
+            (Call::Delete { key }, Body::Deleted(_)) => {
+                self.seen.remove(key);
+            }
+            (Call::Get { key }, Body::Read(found)) if found.is_empty() => {
+                self.seen.remove(key);
+            }
+            (_, Body::Read(found)) => {
+                for f in found {
+                    self.seen.insert(f.key, f.modified);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Draws something that is not a call.
+    pub fn draws(&mut self) -> &mut Draws {
+        &mut self.draws
+    }
+}
+
+/// Whether a call goes through the log.
+pub fn is_command(call: &Call) -> bool {
+    !matches!(call, Call::Get { .. } | Call::Range { .. })
+}

@@ -1,0 +1,98 @@
+//! The bug zoo: documented bugs of other systems, planted one at a time behind a run-time switch that exists only
+//! where debug assertions are on. The simulator is measured by how many it finds, and in how many seeds.
+
+use holdfast_record::worker::MutantInfo;
+use holdfast_replica::Mutant;
+
+/// One planted bug.
+#[derive(Debug)]
+pub struct Planted {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Its number in the zoo.
+    pub id: &'static str,
+    /// Where it was seen.
+    pub source: &'static str,
+    /// What is wrong.
+    pub description: &'static str,
+    /// The package in which it is planted.
+    pub package: &'static str,
+    /// The scenario that hunts it.
+    pub scenario: &'static str,
+    /// The switch.
+    pub mutant: Mutant,
+}
+
+impl Planted {
+    /// As `seeds mutants` prints it.
+    pub fn info(&self) -> MutantInfo {
+        MutantInfo {
+            name: self.name.into(),
+            id: self.id.into(),
+            source: self.source.into(),
+            description: self.description.into(),
+            package: self.package.into(),
+            scenario: self.scenario.into(),
+        }
+    }
+}
+
+/// The planted bug of that name or number.
+pub fn find(name: &str) -> Option<&'static Planted> {
+    MUTANTS.iter().find(|m| m.name == name || m.id == name)
+}
+
+macro_rules! zoo {
+    ($($id:literal $name:literal $package:literal $mutant:expr, $source:literal, $description:literal;)*) => {
+        &[$(Planted {
+            name: $name,
+            id: $id,
+            source: $source,
+            description: $description,
+            package: $package,
+            scenario: "raft-kv",
+            mutant: $mutant,
+        }),*]
+    };
+}
+
+/// Every planted bug.
+pub const MUTANTS: &[Planted] = {
+    use holdfast_log::Mutant as L;
+    use holdfast_raft::Mutant as R;
+    zoo! {
+        "R1" "commit-old-term-by-counting" "holdfast-raft" Mutant::Raft(R::CommitOldTermByCounting),
+            "Raft, section 5.4.2, figure 8",
+            "an entry of an older term is committed by counting replicas";
+        "R3" "vote-before-sync" "holdfast-raft" Mutant::Raft(R::VoteBeforeSync),
+            "nodedb#161, raft-java#57",
+            "a vote is answered before term and vote are durable";
+        "R4" "split-hard-state" "holdfast-log" Mutant::Log(L::SplitRegisterWrite),
+            "hashicorp/raft#661",
+            "term and vote are persisted in two writes";
+        "R7" "truncate-without-conflict" "holdfast-raft" Mutant::Raft(R::TruncateWithoutConflict),
+            "Raft, section 5.3; a classic of reordered appends",
+            "a follower truncates its log at an append that conflicts with nothing";
+        "R8" "acknowledge-last-index" "holdfast-raft" Mutant::Raft(R::AcknowledgeLastIndex),
+            "a classic: match index from the follower's log end",
+            "a follower acknowledges its own last index instead of what the append covered";
+        "R9" "acknowledge-before-sync" "holdfast-raft" Mutant::Raft(R::AcknowledgeBeforeSync),
+            "etcd-io/etcd#14370",
+            "appended entries are acknowledged before they are durable";
+        "R11" "read-before-commit-in-term" "holdfast-raft" Mutant::Raft(R::ReadBeforeCommitInTerm),
+            "etcd-io/etcd#7331, tikv/tikv#6340",
+            "a new leader serves reads before it has committed an entry of its term";
+        "R17" "applied-index-behind-state" "holdfast-replica" Mutant::AppliedIndexBehindState,
+            "etcd-io/etcd#13766, #14685",
+            "the applied index is saved apart from the data: an entry is applied twice after a crash";
+        "R18" "sessions-not-in-snapshot" "holdfast-replica" Mutant::SessionsNotInSnapshot,
+            "Ongaro's dissertation, section 6.3",
+            "the session table is missing from snapshots: a retried command is applied twice";
+        "D1" "torn-tail-is-fatal" "holdfast-log" Mutant::Log(L::TornTailIsFatal),
+            "rabbitmq/ra#283",
+            "a torn record at the log's end keeps the node from starting";
+        "D3" "keep-torn-tail" "holdfast-log" Mutant::Log(L::KeepTornTail),
+            "acoustid-index#157, amelie#17",
+            "a torn tail is not cut off: what is appended behind it is lost at the next start";
+    }
+};

@@ -1,0 +1,211 @@
+//! Raft's safety properties (Ongaro and Ousterhout 2014, figure 3), checked as things happen.
+
+use super::Violation;
+use holdfast_raft::{Entry, HardState, Index, NodeId, Term};
+use std::collections::BTreeMap;
+
+/// What a replica of the group is seen to do; the checker remembers the least that shows a contradiction.
+#[derive(Clone, Debug, Default)]
+pub struct RaftChecker {
+    /// Election safety: who led each term.
+    leaders: BTreeMap<Term, NodeId>,
+    /// Log matching: by (index, term), the hash of the payload and the term of the entry before.
+    entries: BTreeMap<(Index, Term), (u32, Option<Term>)>,
+    /// State-machine safety: what was applied at each index; position 0 is index 1.
+    applied: Vec<Applied>,
+    /// Monotonic commit: by node, the highest commit index and term since its last start.
+    progress: BTreeMap<NodeId, (Index, Term)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Applied {
+    term: Term,
+    hash: u32,
+    /// The term that the first node to apply it was in: no earlier than the one in which it was committed.
+    committed_in: Term,
+}
+
+impl RaftChecker {
+    /// Forgets what is true of an incarnation only.
+    pub fn restarted(&mut self, node: NodeId) {
+        self.progress.remove(&node);
+    }
+
+    /// The highest index that any replica has applied.
+    pub fn applied(&self) -> Index {
+        self.applied.len() as Index
+    }
+
+    /// How many terms had a leader.
+    pub fn terms_led(&self) -> usize {
+        self.leaders.len()
+    }
+
+    /// Election safety, and leader completeness: `term_at` is the new leader's log.
+    pub fn leader(
+        &mut self,
+        node: NodeId,
+        term: Term,
+        mut term_at: impl FnMut(Index) -> Option<Term>,
+    ) -> Result<(), Violation> {
+        if let Some(other) = self.leaders.insert(term, node)
+            && other != node
+        {
+            return Err(Violation::new(
+                "election-safety",
+                format!("nodes {other} and {node} both lead in term {term}"),
+            )
+            .at(node as u32 - 1));
+        }
+        // A candidate may learn late that it had won; what later terms committed meanwhile it need not have. Log
+        // matching makes the last entry stand for all before it.
+        let last = self.applied.iter().rposition(|a| a.committed_in < term);
+        if let Some(at) = last {
+            let (index, expected) = (at as Index + 1, self.applied[at].term);
+            let found = term_at(index);
+            if found != Some(expected) {
+                return Err(Violation::new(
+                    "leader-completeness",
+                    format!(
+                        "node {node} leads in term {term} without the committed entry {index} of term {expected}; \
+                         it has {found:?} there"
+                    ),
+                )
+                .at(node as u32 - 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Log matching: `entries` are about to be in `node`'s log, after an entry of term `before` (`None` when that
+    /// is not in the log any more).
+    pub fn appended(
+        &mut self,
+        node: NodeId,
+        before: Option<Term>,
+        entries: &[Entry],
+    ) -> Result<(), Violation> {
+        let mut previous = before;
+        for entry in entries {
+            let hash = hash(entry);
+            let seen = self
+                .entries
+                .entry((entry.index, entry.term))
+                .or_insert((hash, previous));
+            if seen.1.is_none() {
+                seen.1 = previous;
+            }
+            let same_before = previous.is_none() || seen.1 == previous;
+            if seen.0 != hash || !same_before {
+                return Err(Violation::new(
+                    "log-matching",
+                    format!(
+                        "entry {} of term {} at node {node} differs from the one seen elsewhere",
+                        entry.index, entry.term
+                    ),
+                )
+                .at(node as u32 - 1));
+            }
+            previous = Some(entry.term);
+        }
+        Ok(())
+    }
+
+    /// State-machine safety: `node`, in term `current`, applied `entries`.
+    pub fn apply<'a>(
+        &mut self,
+        node: NodeId,
+        current: Term,
+        entries: impl IntoIterator<Item = &'a Entry>,
+    ) -> Result<(), Violation> {
+        for entry in entries {
+            let hash = hash(entry);
+            let at = entry.index as usize - 1;
+            match self.applied.get(at) {
+                None => {
+                    if at != self.applied.len() {
+                        return Err(Violation::new(
+                            "state-machine-safety",
+                            format!("node {node} applied {} before anybody had {at}", entry.index),
+                        )
+                        .at(node as u32 - 1));
+                    }
+                    self.applied.push(Applied {
+                        term: entry.term,
+                        hash,
+                        committed_in: current,
+                    });
+                }
+                Some(expected) if (expected.term, expected.hash) == (entry.term, hash) => {}
+                Some(expected) => {
+                    return Err(Violation::new(
+                        "state-machine-safety",
+                        format!(
+                            "at index {} node {node} applied an entry of term {}, another one of term {}",
+                            entry.index, entry.term, expected.term
+                        ),
+                    )
+                    .at(node as u32 - 1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Monotonic commit and term within one incarnation.
+    pub fn progress(
+        &mut self,
+        node: NodeId,
+        commit: Index,
+        term: Term,
+        last_index: Index,
+    ) -> Result<(), Violation> {
+        let seen = self.progress.entry(node).or_insert((commit, term));
+        if commit < seen.0 || term < seen.1 || commit > last_index {
+            return Err(Violation::new(
+                "monotonic-commit",
+                format!(
+                    "node {node} went from commit {} of term {} to commit {commit} of term {term} \
+                     with last index {last_index}",
+                    seen.0, seen.1
+                ),
+            )
+            .at(node as u32 - 1));
+        }
+        *seen = (commit, term);
+        Ok(())
+    }
+}
+
+/// A promise that leaves a node must be on its platter: a vote, and an acknowledged entry.
+pub fn durable_promise(
+    message: &holdfast_raft::Message,
+    durable: HardState,
+    durable_index: Index,
+) -> Result<(), Violation> {
+    let broken = match message.body {
+        holdfast_raft::Body::VoteReply {
+            pre: false,
+            granted: true,
+        } => durable.term < message.term || (durable.term == message.term && durable.vote != Some(message.to)),
+        holdfast_raft::Body::Appended { matched } => {
+            matched > durable_index || durable.term < message.term
+        }
+        _ => false,
+    };
+    if !broken {
+        return Ok(());
+    }
+    Err(Violation::new(
+        "durable-promise",
+        format!(
+            "{:?} of term {} leaves node {} while its platter says {durable:?} and index {durable_index}",
+            message.body, message.term, message.from
+        ),
+    )
+    .at(message.from as u32 - 1))
+}
+
+fn hash(entry: &Entry) -> u32 {
+    crc32c::crc32c(&entry.payload)
+}

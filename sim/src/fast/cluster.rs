@@ -1,0 +1,684 @@
+use super::{
+    client::{Client, ClientOptions, ClientState, Next, Pending, Reply},
+    node::Node,
+    workload::{Operation, Workload},
+};
+use crate::{
+    check::{Violation, raft::RaftChecker},
+    draw::{Domain, Draws},
+    heap::{EventHeap, Ties},
+    link::Links,
+    marks::Marks,
+    plan::{FaultPlan, Step, Strike},
+    trace::Trace,
+};
+use holdfast_record::TimelineEvent;
+use holdfast_replica::{Event as ReplicaEvent, Message, RequestId, Settings, State};
+use std::collections::BTreeMap;
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct Setup<M> {
+    /// What befalls it; its seed is the world's.
+    pub plan: FaultPlan,
+    /// How replicas behave; ids are filled in.
+    pub settings: Settings,
+    /// Bytes after which a log begins a new segment.
+    pub segment_bytes: u64,
+    /// The state machine before the first entry.
+    pub machine: M,
+    /// How clients behave.
+    pub clients: ClientOptions,
+    /// The marks that the scenario declares; [`MARKS`] must be among them.
+    pub marks: &'static [&'static str],
+}
+
+/// The marks that a world of replicas reports.
+pub const MARKS: &[&str] = &[
+    "append-conflict-repaired",
+    "duplicate-suppressed",
+    "leader-changed-during-write",
+    "leader-lost-quorum",
+    "lease-read-served",
+    "message-duplicated",
+    "quorum-read-served",
+    "read-forwarded",
+    "snapshot-installed",
+    "snapshot-resumed",
+    "snapshot-taken",
+    "torn-tail-repaired",
+    "wall-clock-went-back",
+    "all-nodes-lost-power",
+];
+
+/// Something that is going to happen.
+#[derive(Clone, Debug)]
+pub(super) enum Event<W: Workload> {
+    /// A message reaches its receiver.
+    Arrive(Parcel<W::Call, W::Answer>),
+    /// A replica's timer.
+    Timer { node: u32, generation: u32 },
+    /// A node's device has synced a batch.
+    Synced { node: u32, incarnation: u32 },
+    /// A client begins a call or an attempt, or gives one up.
+    Client { client: u32, attempt: u64 },
+    /// A step of the plan.
+    Fault(Step),
+    /// The safety phase is over.
+    Heal,
+    /// Clients make no new calls.
+    Quiesce,
+}
+
+/// A message under way.
+#[derive(Clone, Debug)]
+pub(super) struct Parcel<C, A> {
+    pub from: u32,
+    pub to: u32,
+    pub body: ParcelBody<C, A>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum ParcelBody<C, A> {
+    Peer(Message),
+    Request {
+        attempt: u64,
+        session: Option<holdfast_replica::Session>,
+        call: C,
+    },
+    Reply {
+        attempt: u64,
+        reply: Reply<A>,
+    },
+}
+
+/// What a run counted.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Messages between replicas that were handled.
+    pub messages: u64,
+    /// Calls that were answered.
+    pub answered: u64,
+    /// Calls whose outcome their client never learned.
+    pub unknown: u64,
+    /// Calls that certainly were not carried out.
+    pub refused: u64,
+    /// Faults that took effect, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+/// A world of replicas of one group and their clients, stepped by an event heap.
+#[derive(Clone)]
+pub struct Cluster<W: Workload> {
+    pub(super) setup: Setup<W::Machine>,
+    pub(super) now: u64,
+    pub(super) heap: EventHeap<Event<W>>,
+    pub(super) nodes: Vec<Node<W>>,
+    clients: Vec<Client<W>>,
+    workload: W,
+    pub(super) links: Links,
+    pub(super) device: Draws,
+    pub(super) trace: Trace,
+    pub(super) checker: RaftChecker,
+    /// What the committed log leads to, applied once more, outside all nodes.
+    reference: State<W::Machine>,
+    history: Vec<Operation<W::Call, W::Answer>>,
+    pub(super) counts: Counts,
+    marks: Marks,
+    pub(super) violation: Option<(u64, Violation)>,
+    quiescing: bool,
+    /// What each fault of the plan struck, while it lasts.
+    pub(super) strikes: Vec<Option<Strike>>,
+}
+
+impl<W: Workload> Cluster<W> {
+    /// A world before its first event.
+    pub fn new(setup: Setup<W::Machine>, workload: W, timeline: bool) -> Self {
+        let plan = &setup.plan;
+        let seed = plan.seed;
+        let (nodes, clients) = (plan.nodes, setup.clients.clients);
+        let mut names: Vec<String> = (1..=nodes).map(|n| format!("node {n}")).collect();
+        names.extend((1..=clients).map(|c| format!("client {c}")));
+        let mut cluster = Cluster {
+            now: 0,
+            heap: EventHeap::new(Ties::Drawn { seed }),
+            nodes: (0..nodes).map(|id| Node::new(id, plan)).collect(),
+            clients: (0..clients)
+                .map(|id| {
+                    let mut draws = Draws::new(seed, Domain::Scenario, u64::from(id));
+                    let name = u128::from(draws.bits()) << 64 | u128::from(draws.bits());
+                    let session = workload.has_session(id).then_some(name);
+                    Client::new(id, session, id % nodes)
+                })
+                .collect(),
+            workload,
+            links: Links::new(seed, (nodes + clients) as usize, &plan.network),
+            device: Draws::new(seed, Domain::DiskTime, u64::MAX),
+            trace: if timeline {
+                Trace::with_timeline(seed, names)
+            } else {
+                Trace::new(seed)
+            },
+            checker: RaftChecker::default(),
+            reference: State::new(setup.machine.clone()),
+            history: Vec::new(),
+            counts: Counts::default(),
+            marks: Marks::new(setup.marks),
+            violation: None,
+            quiescing: false,
+            strikes: vec![None; plan.faults.len()],
+            setup,
+        };
+        cluster.schedule_start();
+        cluster
+    }
+
+    fn schedule_start(&mut self) {
+        let plan = self.setup.plan.clone();
+        for node in 0..plan.nodes {
+            self.start_node(node);
+        }
+        for client in 0..self.setup.clients.clients {
+            let at = self.workload.pause(client);
+            self.heap.push(at, Event::Client { client, attempt: 0 });
+        }
+        self.schedule_faults();
+        self.heap.push(plan.horizon_ns, Event::Heal);
+        let rest = plan.liveness_ns / 2;
+        self.heap.push(plan.horizon_ns + rest, Event::Quiesce);
+    }
+
+    // ---- What a run says of itself ----
+
+    /// Simulated time, nanoseconds.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What clients saw, in the order of their calls' ends.
+    pub fn history(&self) -> &[Operation<W::Call, W::Answer>] {
+        &self.history
+    }
+
+    /// The state that the committed log leads to.
+    pub fn reference(&self) -> &State<W::Machine> {
+        &self.reference
+    }
+
+    /// The first property that broke, and when.
+    pub fn violation(&self) -> Option<&(u64, Violation)> {
+        self.violation.as_ref()
+    }
+
+    /// The chained hash of everything that happened.
+    pub fn hash(&self) -> u64 {
+        self.trace.hash()
+    }
+
+    /// How often each declared mark was reached.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// What the report's page shows, with the plan beside it.
+    pub fn finish_timeline(&mut self, plan: String) -> Option<holdfast_record::Timeline> {
+        self.trace.finish(plan)
+    }
+
+    /// A property broke that can be judged only afterwards.
+    pub fn fail(&mut self, violation: Violation) {
+        self.violate(violation);
+    }
+
+    pub(super) fn mark(&mut self, name: &'static str) {
+        self.marks.hit(name);
+    }
+
+    pub(super) fn count_fault(&mut self, kind: &'static str) {
+        *self.counts.faults.entry(kind).or_default() += 1;
+    }
+
+    pub(super) fn violate(&mut self, violation: Violation) {
+        if self.violation.is_none() {
+            let now = self.now;
+            self.trace.timeline(|t| {
+                t.push(TimelineEvent::Violation {
+                    at: now,
+                    lane: violation.node,
+                    property: violation.property.into(),
+                    message: violation.message.clone(),
+                });
+            });
+            self.violation = Some((now, violation));
+        }
+    }
+
+    // ---- Stepping ----
+
+    /// Runs to the end of the liveness phase, or to the first violation.
+    pub fn run(&mut self) {
+        let end = self.setup.plan.horizon_ns + self.setup.plan.liveness_ns;
+        while self.violation.is_none() {
+            let Some((at, event)) = self.heap.pop() else {
+                break;
+            };
+            if at > end {
+                break;
+            }
+            assert!(at >= self.now, "time does not go back");
+            self.now = at;
+            match self.held_until(&event) {
+                Some(until) => self.heap.push(until, event),
+                None => self.step(event),
+            }
+        }
+        if self.violation.is_none() {
+            self.check_liveness();
+        }
+    }
+
+    fn step(&mut self, event: Event<W>) {
+        match event {
+            Event::Arrive(parcel) => self.arrive(parcel),
+            Event::Timer { node, generation } => self.timer(node, generation),
+            Event::Synced { node, incarnation } => self.synced(node, incarnation),
+            Event::Client { client, attempt } => self.client(client, attempt),
+            Event::Fault(step) => self.fault_step(step),
+            Event::Heal => self.heal(),
+            Event::Quiesce => self.quiescing = true,
+        }
+    }
+
+    /// Until when an event has to wait because the process that it is for is stopped.
+    fn held_until(&self, event: &Event<W>) -> Option<u64> {
+        let node = match event {
+            Event::Arrive(parcel) => parcel.to,
+            Event::Timer { node, .. } | Event::Synced { node, .. } => *node,
+            _ => return None,
+        };
+        let until = self.nodes.get(node as usize)?.paused_until;
+        (self.now < until).then_some(until)
+    }
+
+    // ---- Messages ----
+
+    fn send(&mut self, from: u32, to: u32, bytes: usize, body: ParcelBody<W::Call, W::Answer>) {
+        let deliveries = self
+            .links
+            .transmit(self.now, from as usize, to as usize, bytes);
+        let arrivals = deliveries.times();
+        let now = self.now;
+        self.trace.timeline(|t| {
+            t.push(TimelineEvent::Message {
+                at: now,
+                from,
+                to,
+                arrives: arrivals.first().copied(),
+                label: label(&body),
+            });
+        });
+        if let [_, second] = arrivals {
+            self.mark("message-duplicated");
+            let body = body.clone();
+            self.heap
+                .push(*second, Event::Arrive(Parcel { from, to, body }));
+        }
+        if let Some(first) = arrivals.first() {
+            self.heap
+                .push(*first, Event::Arrive(Parcel { from, to, body }));
+        }
+    }
+
+    fn arrive(&mut self, parcel: Parcel<W::Call, W::Answer>) {
+        let (from, to) = (parcel.from, parcel.to);
+        match parcel.body {
+            ParcelBody::Peer(message) => {
+                self.trace.record(self.now, to, 1, u64::from(from), digest(&message));
+                let now = self.now;
+                let node = &mut self.nodes[to as usize];
+                let mono = node.clock.monotonic(now).as_nanos();
+                let wall = node.clock.wall(now).as_nanos();
+                if let Some(running) = &mut node.running {
+                    self.counts.messages += 1;
+                    running.replica.handle_message(mono, wall, message);
+                    self.drain(to);
+                }
+            }
+            ParcelBody::Request {
+                attempt,
+                session,
+                call,
+            } => self.request(from, to, attempt, session, call),
+            ParcelBody::Reply { attempt, reply } => self.reply(to, attempt, reply),
+        }
+    }
+
+    fn request(
+        &mut self,
+        from: u32,
+        to: u32,
+        attempt: u64,
+        session: Option<holdfast_replica::Session>,
+        call: W::Call,
+    ) {
+        let client = from - self.setup.plan.nodes;
+        self.trace
+            .record(self.now, to, 2, u64::from(client), attempt);
+        let now = self.now;
+        let node = &mut self.nodes[to as usize];
+        let mono = node.clock.monotonic(now).as_nanos();
+        let wall = node.clock.wall(now).as_nanos();
+        let Some(running) = &mut node.running else {
+            return;
+        };
+        let asked = match self.workload.command(&call) {
+            Some(payload) => running
+                .replica
+                .propose(mono, wall, [(session, payload)])
+                .remove(0),
+            None => running
+                .replica
+                .read(mono, holdfast_replica::Consistency::Linearizable),
+        };
+        match asked {
+            Ok(request) => {
+                running.waiting.insert(request.number, (from, attempt, call));
+            }
+            Err(rejection) => {
+                let reply = Reply::Rejected(rejection);
+                self.send(to, from, 64, ParcelBody::Reply { attempt, reply });
+            }
+        }
+        self.drain(to);
+    }
+
+    /// A node answers the client behind `request`.
+    pub(super) fn answer(
+        &mut self,
+        node: u32,
+        request: RequestId,
+        outcome: Result<Option<&holdfast_replica::Outcome>, holdfast_replica::Rejection>,
+    ) {
+        let running = self.nodes[node as usize].running.as_mut();
+        let running = running.expect("a running node answers");
+        let Some((client, attempt, call)) = running.waiting.remove(&request.number) else {
+            return;
+        };
+        let reply = match outcome {
+            Err(rejection) => Reply::Rejected(rejection),
+            Ok(None) => {
+                let machine = running.replica.state().machine();
+                Reply::Answer(self.workload.read(machine, &call))
+            }
+            Ok(Some(outcome)) => match self.workload.answer(&call, outcome) {
+                Some(answer) => Reply::Answer(answer),
+                None => {
+                    let message = format!("{call:?} was answered with {outcome:?}");
+                    self.violate(Violation::new("session", message).at(node));
+                    return;
+                }
+            },
+        };
+        self.send(node, client, 128, ParcelBody::Reply { attempt, reply });
+    }
+
+    // ---- Clients ----
+
+    fn client(&mut self, client: u32, attempt: u64) {
+        let state = &self.clients[client as usize];
+        if state.attempt != attempt {
+            return;
+        }
+        match &state.state {
+            ClientState::Idle if self.quiescing => {
+                self.clients[client as usize].state = ClientState::Finished;
+            }
+            ClientState::Idle => {
+                let call = self.workload.call(client);
+                let is_command = self.workload.command(&call).is_some();
+                let options = self.setup.clients;
+                let now = self.now;
+                self.clients[client as usize].begin(now, call, is_command, &options);
+                self.ask(client);
+            }
+            ClientState::Waiting(_) => self.ask(client),
+            ClientState::Asking(_) => self.attempt_ended(client, None),
+            ClientState::Finished => {}
+        }
+    }
+
+    fn ask(&mut self, client: u32) {
+        let nodes = self.setup.plan.nodes;
+        let state = &mut self.clients[client as usize];
+        let call = state.ask(nodes);
+        let (session, attempt, node) = (state.session(), state.attempt, state.node);
+        let session = session.filter(|_| self.workload.command(&call).is_some());
+        let give_up = self.now + self.setup.clients.attempt_timeout;
+        self.heap.push(give_up, Event::Client { client, attempt });
+        let body = ParcelBody::Request {
+            attempt,
+            session,
+            call,
+        };
+        self.send(nodes + client, node, 128, body);
+    }
+
+    fn reply(&mut self, to: u32, attempt: u64, reply: Reply<W::Answer>) {
+        let client = to - self.setup.plan.nodes;
+        let state = &self.clients[client as usize];
+        if state.attempt == attempt && matches!(state.state, ClientState::Asking(_)) {
+            self.attempt_ended(client, Some(reply));
+        }
+    }
+
+    fn attempt_ended(&mut self, client: u32, reply: Option<Reply<W::Answer>>) {
+        let state = &mut self.clients[client as usize];
+        let ClientState::Asking(Pending { call, .. }) = &state.state else {
+            return;
+        };
+        let is_command = self.workload.command(call).is_some();
+        let next = state.attempt_ended(self.now, reply, is_command);
+        // Names the wait, so that the timer of the attempt that ended is stale.
+        state.attempt += 1;
+        let attempt = state.attempt;
+        let pause = match next {
+            Next::Retry => self.setup.clients.retry_pause,
+            Next::Refused => {
+                self.counts.refused += 1;
+                self.workload.pause(client)
+            }
+            Next::Over(operation) => {
+                match &operation.returned {
+                    Some((_, answer)) => {
+                        self.counts.answered += 1;
+                        self.workload.learn(client, &operation.call, answer);
+                    }
+                    None => self.counts.unknown += 1,
+                }
+                let lane = self.setup.plan.nodes + client;
+                self.trace.timeline(|t| {
+                    let result = operation.returned.as_ref().map(|(_, answer)| answer);
+                    t.push(TimelineEvent::Operation {
+                        at: operation.called,
+                        until: operation.returned.as_ref().map(|(at, _)| *at),
+                        lane,
+                        label: format!("{:?} -> {result:?}", operation.call),
+                    });
+                });
+                self.history.push(operation);
+                self.workload.pause(client)
+            }
+        };
+        let at = self.now + pause;
+        self.heap.push(at, Event::Client { client, attempt });
+    }
+
+    /// Whether some client waits for the outcome of a command.
+    pub(super) fn writes_wait(&self) -> bool {
+        self.clients.iter().any(|client| match &client.state {
+            ClientState::Asking(pending) => self.workload.command(&pending.call).is_some(),
+            _ => false,
+        })
+    }
+
+    // ---- Checks ----
+
+    pub(super) fn check(&mut self, result: Result<(), Violation>) {
+        if let Err(violation) = result {
+            self.violate(violation);
+        }
+    }
+
+    /// Applies entries that the first node just applied to the reference.
+    pub(super) fn extend_reference(&mut self, entries: &[holdfast_raft::Entry]) {
+        for entry in entries {
+            if entry.index == self.reference.applied() + 1 {
+                self.reference.apply(entry);
+            }
+        }
+    }
+
+    /// After the faults have stopped: one leader, equal states, and every client got its answers.
+    fn check_liveness(&mut self) {
+        let leaders = self.nodes.iter().filter(|n| n.is_leader()).count();
+        if leaders != 1 {
+            let message = format!("{leaders} leaders long after the last fault");
+            return self.violate(Violation::new("liveness", message));
+        }
+        for client in &self.clients {
+            if !matches!(client.state, ClientState::Finished) {
+                let message = format!(
+                    "client {} still waits for an answer long after the last fault: {:?}",
+                    client.id, client.state
+                );
+                return self.violate(Violation::new("liveness", message));
+            }
+        }
+        let expected = (self.reference.applied(), self.reference.digest());
+        for node in 0..self.nodes.len() {
+            let Some(running) = &self.nodes[node].running else {
+                let message = "a node is down long after the last fault";
+                return self.violate(Violation::new("liveness", message).at(node as u32));
+            };
+            let state = running.replica.state();
+            let found = (state.applied(), state.digest());
+            if found.0 != expected.0 {
+                let message = format!("applied {} of {} entries", found.0, expected.0);
+                return self.violate(Violation::new("convergence", message).at(node as u32));
+            }
+            if found.1 != expected.1 {
+                let message = format!(
+                    "after entry {} its state has digest {:016x}, the log leads to {:016x}",
+                    found.0, found.1, expected.1
+                );
+                return self.violate(Violation::new("equal-state", message).at(node as u32));
+            }
+        }
+    }
+
+    pub(super) fn note_event(&mut self, node: u32, event: ReplicaEvent) {
+        let at = self.now;
+        self.trace.timeline(|t| {
+            let label = format!("{event:?}");
+            t.push(TimelineEvent::Note {
+                at,
+                lane: node,
+                label,
+            });
+        });
+    }
+
+    pub(super) fn note_state(&mut self, node: u32, state: &str, term: u64) {
+        let at = self.now;
+        self.trace.timeline(|t| {
+            t.push(TimelineEvent::State {
+                at,
+                lane: node,
+                state: state.into(),
+                term,
+            });
+        });
+    }
+
+    pub(super) fn send_peer(&mut self, from: u32, to: u64, message: Message) {
+        let bytes = message.wire_bytes();
+        self.send(from, to as u32 - 1, bytes, ParcelBody::Peer(message));
+    }
+}
+
+/// A few words of a message that identify it, for the trace.
+fn digest(message: &Message) -> u64 {
+    use holdfast_raft::Body;
+    let mix = |a: u64, b: u64| a.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ b;
+    match message {
+        Message::Raft(message) => {
+            let body = match &message.body {
+                Body::Vote {
+                    last_index, pre, ..
+                } => mix(1 + u64::from(*pre), *last_index),
+                Body::VoteReply { granted, .. } => mix(3, u64::from(*granted)),
+                Body::Append {
+                    prev_index,
+                    commit,
+                    entries,
+                    ..
+                } => mix(mix(4, *prev_index), *commit) ^ entries.len() as u64,
+                Body::Appended { matched } => mix(5, *matched),
+                Body::AppendRejected { hint_index, .. } => mix(6, *hint_index),
+                Body::Heartbeat { commit, round } => mix(mix(7, *commit), *round),
+                Body::HeartbeatReply { round } => mix(8, *round),
+                Body::Snapshot { meta } => mix(9, meta.index),
+                Body::Propose { payloads } => mix(10, payloads.len() as u64),
+                Body::ReadIndex { context } => mix(11, *context),
+                Body::ReadIndexReply { context, index } => mix(mix(12, *context), *index),
+                Body::TransferLeader { to } => mix(13, *to),
+                Body::TimeoutNow => 14,
+            };
+            mix(message.term, body)
+        }
+        Message::SnapshotChunk { offset, term, .. } => mix(mix(15, *offset), *term),
+        Message::SnapshotReceived { received, .. } => mix(16, *received),
+    }
+}
+
+fn label<C, A>(body: &ParcelBody<C, A>) -> String {
+    use holdfast_raft::Body;
+    match body {
+        ParcelBody::Peer(Message::Raft(message)) => {
+            let what = match &message.body {
+                Body::Vote { pre: true, .. } => "pre-vote?".into(),
+                Body::Vote { .. } => "vote?".into(),
+                Body::VoteReply { granted, .. } => format!("vote: {granted}"),
+                Body::Append {
+                    prev_index,
+                    entries,
+                    ..
+                } => format!("append {} @{prev_index}", entries.len()),
+                Body::Appended { matched } => format!("appended @{matched}"),
+                Body::AppendRejected { hint_index, .. } => format!("rejected, try @{hint_index}"),
+                Body::Heartbeat { commit, .. } => format!("heartbeat, commit {commit}"),
+                Body::HeartbeatReply { .. } => "heartbeat reply".into(),
+                Body::Snapshot { meta } => format!("snapshot @{}", meta.index),
+                Body::Propose { payloads } => format!("propose {}", payloads.len()),
+                Body::ReadIndex { .. } => "read index?".into(),
+                Body::ReadIndexReply { index, .. } => format!("read index {index}"),
+                Body::TransferLeader { to } => format!("transfer to {to}"),
+                Body::TimeoutNow => "campaign now".into(),
+            };
+            format!("{what} (term {})", message.term)
+        }
+        ParcelBody::Peer(Message::SnapshotChunk { meta, offset, .. }) => {
+            format!("snapshot @{} from byte {offset}", meta.index)
+        }
+        ParcelBody::Peer(Message::SnapshotReceived { received, .. }) => {
+            format!("snapshot: {received} bytes there")
+        }
+        ParcelBody::Request { .. } => "request".into(),
+        ParcelBody::Reply { .. } => "reply".into(),
+    }
+}

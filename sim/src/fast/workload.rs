@@ -1,0 +1,48 @@
+use bytes::Bytes;
+use holdfast_replica::{Outcome, StateMachine};
+use std::fmt::Debug;
+
+/// What a scenario's clients do, and what their answers mean. Part of the world: `Clone`, and random only by draws of
+/// its own.
+pub trait Workload: Clone {
+    /// The state machine under test.
+    type Machine: StateMachine;
+    /// What a client asks.
+    type Call: Clone + Debug;
+    /// What it is told.
+    type Answer: Clone + Debug;
+
+    /// The next call of `client`.
+    fn call(&mut self, client: u32) -> Self::Call;
+
+    /// Nanoseconds that `client` waits between an answer and its next call.
+    fn pause(&mut self, client: u32) -> u64;
+
+    /// How `client` proposes: with a session its commands may be retried, without one they are tried once.
+    fn has_session(&self, client: u32) -> bool;
+
+    /// The command that carries `call` out; `None` when it is a read.
+    fn command(&self, call: &Self::Call) -> Option<Bytes>;
+
+    /// Serves a read from a replica's state.
+    fn read(&self, machine: &Self::Machine, call: &Self::Call) -> Self::Answer;
+
+    /// What the outcome of a command tells its client; `None` when it cannot be the outcome of `call`.
+    fn answer(&self, call: &Self::Call, outcome: &Outcome) -> Option<Self::Answer>;
+
+    /// `client` got an answer.
+    fn learn(&mut self, client: u32, call: &Self::Call, answer: &Self::Answer);
+}
+
+/// One operation as its client saw it; times in simulated nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Operation<C, A> {
+    /// Who asked.
+    pub client: u32,
+    /// When.
+    pub called: u64,
+    /// What.
+    pub call: C,
+    /// When the answer came, and which; `None` when the outcome is unknown.
+    pub returned: Option<(u64, A)>,
+}
