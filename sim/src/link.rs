@@ -420,7 +420,8 @@ enum Effect {
 }
 
 impl Disturbance {
-    fn endpoints(&self) -> impl Iterator<Item = u32> {
+    /// The endpoints that it names, some twice.
+    pub fn endpoints(&self) -> impl Iterator<Item = u32> {
         let (some, more): (&[u32], &[u32]) = match self {
             Disturbance::Partition { side } => (side, &[]),
             Disturbance::Bridge { side, bridge } => (side, std::slice::from_ref(bridge)),

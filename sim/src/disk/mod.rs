@@ -208,6 +208,11 @@ impl SimDisk {
         self.space = space;
     }
 
+    /// Takes back injected faults that have not struck yet.
+    pub fn repair(&mut self) {
+        self.injected.clear();
+    }
+
     /// The next operation that `fault` applies to meets it; several wait for one operation each.
     pub fn inject(&mut self, fault: DiskFault) {
         self.injected.push(fault);

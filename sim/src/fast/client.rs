@@ -52,6 +52,8 @@ pub(super) struct Pending<W: Workload> {
 pub(super) enum Reply<A> {
     Answer(A),
     Rejected(Rejection),
+    /// An outcome that cannot be that of the call.
+    Nonsense(String),
 }
 
 /// What follows from an attempt's end.
@@ -75,6 +77,16 @@ impl<W: Workload> Client<W> {
             state: ClientState::Idle,
             attempt: 0,
             node,
+        }
+    }
+
+    /// What it is doing, for a person.
+    pub fn describe(&self) -> String {
+        match &self.state {
+            ClientState::Idle => "between calls".into(),
+            ClientState::Waiting(pending) => format!("about to try again: {:?}", pending.call),
+            ClientState::Asking(pending) => format!("asking: {:?}", pending.call),
+            ClientState::Finished => "finished".into(),
         }
     }
 
@@ -135,6 +147,7 @@ impl<W: Workload> Client<W> {
                 });
             }
             Some(Reply::Rejected(rejection)) => Some(rejection),
+            Some(Reply::Nonsense(_)) => panic!("such a reply is a violation"),
             None => None,
         };
         self.node += 1;
@@ -147,7 +160,15 @@ impl<W: Workload> Client<W> {
             return Next::Retry;
         }
         if !pending.maybe_applied {
+            if is_command && let Some(session) = &mut self.session {
+                session.sequence -= 1;
+            }
             return Next::Refused;
+        }
+        // Whether the session has begun at all is not known: the next command begins another.
+        if let Some(session) = &mut self.session {
+            session.client += 1;
+            session.sequence = 0;
         }
         Next::Over(Operation {
             client: self.id,

@@ -46,6 +46,7 @@ pub const MARKS: &[&str] = &[
     "snapshot-installed",
     "snapshot-resumed",
     "snapshot-taken",
+    "stopped-by-a-failed-sync",
     "torn-tail-repaired",
     "wall-clock-went-back",
     "all-nodes-lost-power",
@@ -62,6 +63,8 @@ pub(super) enum Event<W: Workload> {
     Synced { node: u32, incarnation: u32 },
     /// A client begins a call or an attempt, or gives one up.
     Client { client: u32, attempt: u64 },
+    /// A process that stopped by itself is started again.
+    Restart { node: u32 },
     /// A step of the plan.
     Fault(Step),
     /// The safety phase is over.
@@ -152,7 +155,7 @@ impl<W: Workload> Cluster<W> {
                 })
                 .collect(),
             workload,
-            links: Links::new(seed, (nodes + clients) as usize, &plan.network),
+            links: Links::new(seed, nodes, clients, &plan.network),
             device: Draws::new(seed, Domain::DiskTime, u64::MAX),
             trace: if timeline {
                 Trace::with_timeline(seed, names)
@@ -288,6 +291,11 @@ impl<W: Workload> Cluster<W> {
             Event::Timer { node, generation } => self.timer(node, generation),
             Event::Synced { node, incarnation } => self.synced(node, incarnation),
             Event::Client { client, attempt } => self.client(client, attempt),
+            Event::Restart { node } => {
+                if self.nodes[node as usize].running.is_none() {
+                    self.start_node(node);
+                }
+            }
             Event::Fault(step) => self.fault_step(step),
             Event::Heal => self.heal(),
             Event::Quiesce => self.quiescing = true,
@@ -310,7 +318,7 @@ impl<W: Workload> Cluster<W> {
     fn send(&mut self, from: u32, to: u32, bytes: usize, body: ParcelBody<W::Call, W::Answer>) {
         let deliveries = self
             .links
-            .transmit(self.now, from as usize, to as usize, bytes);
+            .transmit(self.now, from, to, bytes as u64);
         let arrivals = deliveries.times();
         let now = self.now;
         self.trace.timeline(|t| {
@@ -322,7 +330,11 @@ impl<W: Workload> Cluster<W> {
                 label: label(&body),
             });
         });
-        if let [_, second] = arrivals {
+        // Clients talk over connections, which lose nothing but themselves and repeat nothing.
+        let connected = !matches!(body, ParcelBody::Peer(_));
+        if let [_, second] = arrivals
+            && !connected
+        {
             self.mark("message-duplicated");
             let body = body.clone();
             self.heap
@@ -381,9 +393,7 @@ impl<W: Workload> Cluster<W> {
                 .replica
                 .propose(mono, wall, [(session, payload)])
                 .remove(0),
-            None => running
-                .replica
-                .read(mono, holdfast_replica::Consistency::Linearizable),
+            None => running.replica.read(mono, self.workload.consistency(&call)),
         };
         match asked {
             Ok(request) => {
@@ -417,11 +427,7 @@ impl<W: Workload> Cluster<W> {
             }
             Ok(Some(outcome)) => match self.workload.answer(&call, outcome) {
                 Some(answer) => Reply::Answer(answer),
-                None => {
-                    let message = format!("{call:?} was answered with {outcome:?}");
-                    self.violate(Violation::new("session", message).at(node));
-                    return;
-                }
+                None => Reply::Nonsense(format!("{outcome:?}")),
             },
         };
         self.send(node, client, 128, ParcelBody::Reply { attempt, reply });
@@ -471,9 +477,18 @@ impl<W: Workload> Cluster<W> {
     fn reply(&mut self, to: u32, attempt: u64, reply: Reply<W::Answer>) {
         let client = to - self.setup.plan.nodes;
         let state = &self.clients[client as usize];
-        if state.attempt == attempt && matches!(state.state, ClientState::Asking(_)) {
-            self.attempt_ended(client, Some(reply));
+        let ClientState::Asking(pending) = &state.state else {
+            return;
+        };
+        if state.attempt != attempt {
+            return;
         }
+        // An attempt that its client has given up may be answered with anything; this one may not.
+        if let Reply::Nonsense(outcome) = &reply {
+            let message = format!("{:?} was answered with {outcome}", pending.call);
+            return self.violate(Violation::new("session", message));
+        }
+        self.attempt_ended(client, Some(reply));
     }
 
     fn attempt_ended(&mut self, client: u32, reply: Option<Reply<W::Answer>>) {
@@ -541,6 +556,7 @@ impl<W: Workload> Cluster<W> {
                 self.reference.apply(entry);
             }
         }
+        self.workload.committed(self.reference.machine());
     }
 
     /// After the faults have stopped: one leader, equal states, and every client got its answers.
@@ -553,8 +569,9 @@ impl<W: Workload> Cluster<W> {
         for client in &self.clients {
             if !matches!(client.state, ClientState::Finished) {
                 let message = format!(
-                    "client {} still waits for an answer long after the last fault: {:?}",
-                    client.id, client.state
+                    "client {} still waits for an answer long after the last fault: {}",
+                    client.id,
+                    client.describe()
                 );
                 return self.violate(Violation::new("liveness", message));
             }

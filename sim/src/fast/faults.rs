@@ -4,7 +4,10 @@ use super::{
     cluster::{Cluster, Event},
     workload::Workload,
 };
-use crate::plan::{Phase, Step, Strike};
+use crate::{
+    disk::DiskFault,
+    plan::{Phase, Step, Strike},
+};
 use holdfast_record::TimelineEvent;
 
 impl<W: Workload> Cluster<W> {
@@ -71,7 +74,7 @@ impl<W: Workload> Cluster<W> {
             }
             Strike::SyncError(nodes) => {
                 for &node in nodes {
-                    self.nodes[node as usize].disk.fail_next_sync();
+                    self.nodes[node as usize].disk.inject(DiskFault::Sync);
                 }
             }
             Strike::ClockStep { nodes, delta_ns } => {
@@ -127,15 +130,16 @@ impl<W: Workload> Cluster<W> {
         self.rearm(node);
     }
 
-    fn crash(&mut self, node: u32, crash: Crash) {
-        if self.nodes[node as usize].running.is_none() {
-            return;
+    pub(super) fn crash(&mut self, node: u32, crash: Crash) {
+        if self.nodes[node as usize].running.is_some() {
+            self.stop_node(node);
         }
-        self.stop_node(node);
         let disk = &mut self.nodes[node as usize].disk;
         match crash {
             Crash::Kill => disk.kill(),
-            Crash::Power => disk.power_cut(),
+            Crash::Power => {
+                disk.power_cut();
+            }
         }
     }
 
@@ -145,6 +149,7 @@ impl<W: Workload> Cluster<W> {
         let now = self.now;
         for node in 0..self.nodes.len() as u32 {
             self.nodes[node as usize].paused_until = now;
+            self.nodes[node as usize].disk.repair();
             if self.nodes[node as usize].running.is_none() {
                 self.start_node(node);
             }
@@ -158,15 +163,16 @@ impl<W: Workload> Cluster<W> {
     }
 }
 
+/// How a process ends.
 #[derive(Clone, Copy)]
-enum Crash {
+pub(super) enum Crash {
     Kill,
     Power,
 }
 
 fn lanes(strike: &Strike) -> Vec<u32> {
     match strike {
-        Strike::Network(disturbance) => disturbance.endpoints(),
+        Strike::Network(disturbance) => disturbance.endpoints().collect(),
         Strike::Kill(nodes)
         | Strike::PowerCut(nodes)
         | Strike::Pause(nodes)

@@ -1,5 +1,6 @@
 use super::{
     cluster::{Cluster, Event},
+    faults::Crash,
     workload::Workload,
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 use holdfast_host::{Disk, Moment};
 use holdfast_raft::Role;
 use holdfast_replica::{
-    Event as ReplicaEvent, Message, Output, Replica, Store, StoreCommand, StoreOptions,
+    Event as ReplicaEvent, Message, Output, Replica, Store, StoreCommand, StoreError, StoreOptions,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,6 +22,9 @@ use std::{
 
 /// Where a replica keeps its files on its machine's disk.
 const DIRECTORY: &str = "/data";
+
+/// After how long a process that stopped by itself is started again, nanoseconds.
+const RESTART_NS: u64 = 500_000_000;
 
 /// A machine: its disk and clock stay, processes come and go.
 #[derive(Clone)]
@@ -33,6 +37,8 @@ pub(super) struct Node<W: Workload> {
     pub paused_until: u64,
     /// By how much its device is slower than usual.
     pub slowness: u64,
+    /// Failed disk operations that have stopped a process.
+    errors_seen: u64,
 }
 
 /// A process on a machine.
@@ -59,6 +65,7 @@ impl<W: Workload> Node<W> {
             running: None,
             paused_until: 0,
             slowness: 1,
+            errors_seen: 0,
         }
     }
 
@@ -103,6 +110,9 @@ impl<W: Workload> Cluster<W> {
         machine.disk.take_elapsed();
         let (store, recovered) = match opened {
             Ok(opened) => opened,
+            Err(error) if machine.disk.counts().errors > machine.errors_seen => {
+                return self.storage_failed(node, &error);
+            }
             Err(error) => {
                 let message = format!("a replica cannot start after a crash: {error}");
                 return self.violate(Violation::new("recovery", message).at(node));
@@ -187,12 +197,24 @@ impl<W: Workload> Cluster<W> {
                     running.replica.handle_stored(mono, done);
                 }
             }
-            Err(error) => {
-                let message = format!("storage failed without a fault: {error}");
-                return self.violate(Violation::new("storage", message).at(node));
-            }
+            Err(error) => return self.storage_failed(node, &error),
         }
         self.drain(node);
+    }
+
+    /// A replica that cannot write stops: what a failed sync has left behind is anybody's guess. It is started again
+    /// after a while, as a supervisor would.
+    fn storage_failed(&mut self, node: u32, error: &StoreError) {
+        let errors = self.nodes[node as usize].disk.counts().errors;
+        if errors == self.nodes[node as usize].errors_seen {
+            let message = format!("storage failed without a fault: {error}");
+            return self.violate(Violation::new("storage", message).at(node));
+        }
+        self.nodes[node as usize].errors_seen = errors;
+        self.mark("stopped-by-a-failed-sync");
+        self.crash(node, Crash::Kill);
+        let at = self.now + RESTART_NS;
+        self.heap.push(at, Event::Restart { node });
     }
 
     /// Carries out what the replica wants, then looks at what it has become.
@@ -324,7 +346,7 @@ impl<W: Workload> Cluster<W> {
         let raft = running.replica.raft();
         let (commit, term, last) = (raft.commit(), raft.term(), raft.last_index());
         let checked = self
-            .checker()
+            .checker
             .progress(u64::from(node) + 1, commit, term, last);
         self.check(checked);
     }
@@ -342,8 +364,7 @@ impl<W: Workload> Cluster<W> {
         running.syncing = true;
         while let Some(command) = running.queue.pop_front() {
             if let Err(error) = running.store.write(&mut machine.disk, command) {
-                let message = format!("storage failed without a fault: {error}");
-                return self.violate(Violation::new("storage", message).at(node));
+                return self.storage_failed(node, &error);
             }
         }
         let incarnation = machine.incarnation;

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use holdfast_replica::{Outcome, StateMachine};
+use holdfast_replica::{Consistency, Outcome, StateMachine};
 use std::fmt::Debug;
 
 /// What a scenario's clients do, and what their answers mean. Part of the world: `Clone`, and random only by draws of
@@ -23,6 +23,12 @@ pub trait Workload: Clone {
 
     /// The command that carries `call` out; `None` when it is a read.
     fn command(&self, call: &Self::Call) -> Option<Bytes>;
+
+    /// How much a read asks for.
+    fn consistency(&self, call: &Self::Call) -> Consistency;
+
+    /// The committed log has got longer: this is the state that it leads to.
+    fn committed(&mut self, machine: &Self::Machine);
 
     /// Serves a read from a replica's state.
     fn read(&self, machine: &Self::Machine, call: &Self::Call) -> Self::Answer;
