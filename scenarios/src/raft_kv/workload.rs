@@ -2,9 +2,13 @@
 //! that operations meet; and the translation between that and what the store speaks.
 
 use bytes::Bytes;
-use holdfast_kv::{KeyRange, Kv, KvCommand};
+use holdfast_kv::{
+    Compare, CompareWith, Comparison, Delete, Event, KeyRange, KeyValue, Kv, KvCommand, KvOutcome,
+    Put, RangeLimits, Step, StepOutcome, Txn,
+};
+use holdfast_replica::Outcome;
 use holdfast_sim::{
-    check::kv::{Answer, Body, Call, Change, Found, Key, Operation, Value},
+    check::kv::{Answer, Body, Call, Change, Found, Key, Value},
     draw::{Domain, Draws},
 };
 use std::collections::BTreeMap;
@@ -118,4 +122,106 @@ impl Generator {
 /// Whether a call goes through the log.
 pub fn is_command(call: &Call) -> bool {
     !matches!(call, Call::Get { .. } | Call::Range { .. })
+}
+
+/// The command that carries a call out; `None` for a read.
+pub fn command(call: &Call) -> Option<KvCommand> {
+    let put = |key: &Key, value: &Value| Put {
+        key: key_bytes(*key),
+        value: value_bytes(*value),
+        return_previous: false,
+    };
+    match call {
+        Call::Put { key, value } => Some(KvCommand::Put(put(key, value))),
+        Call::Delete { key } => Some(KvCommand::Delete(Delete {
+            keys: KeyRange::key(key_bytes(*key)),
+            return_previous: false,
+        })),
+        Call::CompareAndSet {
+            key,
+            expected,
+            value,
+        } => Some(KvCommand::Txn(Txn {
+            compare: vec![Compare {
+                key: key_bytes(*key),
+                comparison: Comparison::Equal,
+                with: CompareWith::ModRevision(*expected),
+            }],
+            success: vec![Step::Put(put(key, value))],
+            failure: Vec::new(),
+        })),
+        Call::Get { .. } | Call::Range { .. } => None,
+    }
+}
+
+/// Serves a read.
+pub fn read(machine: &Kv, call: &Call) -> Answer {
+    let range = match call {
+        Call::Get { key } => KeyRange::key(key_bytes(*key)),
+        Call::Range { from, to } => KeyRange::between(key_bytes(*from), key_bytes(*to)),
+        other => unreachable!("{other:?} goes through the log"),
+    };
+    let result = machine.range(&range, None, RangeLimits::NONE);
+    let pairs = result.expect("the present is readable").pairs;
+    Answer {
+        revision: machine.revision(),
+        body: Body::Read(pairs.iter().map(found).collect()),
+    }
+}
+
+/// The store's outcome in what a replica answers; `None` when the command was not carried out by this proposal or an
+/// earlier one of its call, which a client of this scenario never brings about.
+pub fn outcome(outcome: &Outcome) -> Option<KvOutcome> {
+    match outcome {
+        Outcome::Applied(bytes) | Outcome::Duplicate(bytes) => KvOutcome::decode(bytes),
+        Outcome::NotKept | Outcome::StaleSequence | Outcome::UnknownSession => None,
+    }
+}
+
+/// What a client makes of the outcome of its call; `None` when it belongs to another.
+pub fn answer(call: &Call, outcome: &KvOutcome) -> Option<Answer> {
+    let body = match (call, outcome) {
+        (Call::Put { .. }, KvOutcome::Put { .. }) => Body::Put,
+        (Call::Delete { .. }, KvOutcome::Delete { deleted, .. }) => Body::Deleted(*deleted == 1),
+        (
+            Call::CompareAndSet { .. },
+            KvOutcome::Txn {
+                succeeded, steps, ..
+            },
+        ) => match (succeeded, steps.as_slice()) {
+            (true, [StepOutcome::Put { .. }]) => Body::CompareAndSet(true),
+            (false, []) => Body::CompareAndSet(false),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Answer {
+        revision: outcome.revision(),
+        body,
+    })
+}
+
+/// An event as the history's checkers know it.
+pub fn change(revision: u64, event: &Event) -> Change {
+    let (key, value) = match event {
+        Event::Put(pair) => (&pair.key, Some(value_of(pair))),
+        Event::Delete { key } => (key, None),
+    };
+    Change {
+        revision,
+        key: key_number(key).expect("a key of this scenario"),
+        value,
+    }
+}
+
+fn found(pair: &KeyValue) -> Found {
+    Found {
+        key: key_number(&pair.key).expect("a key of this scenario"),
+        value: value_of(pair),
+        modified: pair.mod_revision,
+    }
+}
+
+fn value_of(pair: &KeyValue) -> Value {
+    value_number(&pair.value).expect("a value of this scenario")
 }

@@ -203,6 +203,11 @@ impl<W: Workload> Cluster<W> {
         &self.counts
     }
 
+    /// What the clients have become.
+    pub fn workload(&self) -> &W {
+        &self.workload
+    }
+
     /// What clients saw, in the order of their calls' ends.
     pub fn history(&self) -> &[Operation<W::Call, W::Answer>] {
         &self.history
@@ -446,7 +451,7 @@ impl<W: Workload> Cluster<W> {
             }
             ClientState::Idle => {
                 let call = self.workload.call(client);
-                let is_command = self.workload.command(&call).is_some();
+                let is_command = self.workload.is_command(&call);
                 let options = self.setup.clients;
                 let now = self.now;
                 self.clients[client as usize].begin(now, call, is_command, &options);
@@ -463,7 +468,7 @@ impl<W: Workload> Cluster<W> {
         let state = &mut self.clients[client as usize];
         let call = state.ask(nodes);
         let (session, attempt, node) = (state.session(), state.attempt, state.node);
-        let session = session.filter(|_| self.workload.command(&call).is_some());
+        let session = session.filter(|_| self.workload.is_command(&call));
         let give_up = self.now + self.setup.clients.attempt_timeout;
         self.heap.push(give_up, Event::Client { client, attempt });
         let body = ParcelBody::Request {
@@ -496,7 +501,7 @@ impl<W: Workload> Cluster<W> {
         let ClientState::Asking(Pending { call, .. }) = &state.state else {
             return;
         };
-        let is_command = self.workload.command(call).is_some();
+        let is_command = self.workload.is_command(call);
         let next = state.attempt_ended(self.now, reply, is_command);
         // Names the wait, so that the timer of the attempt that ended is stale.
         state.attempt += 1;
@@ -536,7 +541,7 @@ impl<W: Workload> Cluster<W> {
     /// Whether some client waits for the outcome of a command.
     pub(super) fn writes_wait(&self) -> bool {
         self.clients.iter().any(|client| match &client.state {
-            ClientState::Asking(pending) => self.workload.command(&pending.call).is_some(),
+            ClientState::Asking(pending) => self.workload.is_command(&pending.call),
             _ => false,
         })
     }

@@ -11,4 +11,5 @@ mod workload;
 
 pub use client::ClientOptions;
 pub use cluster::{Cluster, Counts, MARKS, Setup};
+pub use holdfast_replica::Outcome;
 pub use workload::{Operation, Workload};

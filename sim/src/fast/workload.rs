@@ -24,6 +24,9 @@ pub trait Workload: Clone {
     /// The command that carries `call` out; `None` when it is a read.
     fn command(&self, call: &Self::Call) -> Option<Bytes>;
 
+    /// Whether `call` is a command: whether [`command`](Workload::command) has one for it.
+    fn is_command(&self, call: &Self::Call) -> bool;
+
     /// How much a read asks for.
     fn consistency(&self, call: &Self::Call) -> Consistency;
 

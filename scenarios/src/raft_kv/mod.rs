@@ -1,0 +1,116 @@
+//! `raft-kv`: three or five replicas of a key-value store, and clients that put, get, compare-and-set, delete, read
+//! ranges, watch and compact, over few keys, while everything on the fault menu befalls the replicas.
+
+mod fast;
+mod settings;
+mod workload;
+
+use crate::{Outcome, Run, Scenario, Source};
+use holdfast_record::{
+    Failure, Lane, SeedRecord,
+    worker::{LaneInfo, ScenarioInfo},
+};
+use holdfast_sim::{
+    check::{
+        Violation,
+        kv::{self, Change, Operation, Watch},
+    },
+    plan::{FaultPlan, Menu, Recipe},
+};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The scenario.
+pub struct RaftKv;
+
+const NAME: &str = "raft-kv";
+
+impl Scenario for RaftKv {
+    fn info(&self) -> ScenarioInfo {
+        let lane = |lane, default_seeds, marks: &[&str]| LaneInfo {
+            lane,
+            default_seeds,
+            marks: marks.iter().map(|mark| mark.to_string()).collect(),
+        };
+        ScenarioInfo {
+            name: NAME.into(),
+            description: "a replicated key-value store: linearizable, exactly once, whatever fails".into(),
+            lanes: vec![lane(Lane::Fast, 2_000, fast::MARKS)],
+        }
+    }
+
+    fn run(&self, run: &Run) -> Outcome {
+        let began = cpu_ns();
+        let plan = match &run.source {
+            Source::Seed(seed) => FaultPlan::draw(*seed, &menu(run.lane)),
+            Source::Plan(plan) => plan.clone(),
+        };
+        let mut outcome = match run.lane {
+            Lane::Fast => fast::run(plan, run),
+            Lane::Full => panic!("raft-kv has no full lane yet"),
+        };
+        outcome.record.cpu_ns = cpu_ns() - began;
+        outcome
+    }
+}
+
+/// What may befall the replicas.
+fn menu(lane: Lane) -> Menu {
+    let mut menu = Menu::new(NAME);
+    if lane == Lane::Fast {
+        menu.recipes.push(Recipe::SyncError);
+    }
+    menu
+}
+
+/// What clients and log say of a run, and what must hold of it.
+struct Story {
+    /// What clients asked and were told.
+    history: Vec<Operation>,
+    /// What watchers saw.
+    watches: Vec<Watch>,
+    /// What the committed log did.
+    changes: Vec<Change>,
+}
+
+impl Story {
+    fn check(&self) -> Result<(), Violation> {
+        kv::witness(&self.history, &self.changes)?;
+        kv::linearizable(&self.history)?;
+        kv::watches(&self.watches, &self.changes)
+    }
+}
+
+/// The failure that a violation is.
+fn failure((at_ns, violation): &(u64, Violation)) -> Failure {
+    Failure {
+        property: violation.property.into(),
+        message: violation.message.clone(),
+        at_ns: *at_ns,
+        node: violation.node,
+    }
+}
+
+/// A record of a run in which nothing was counted yet.
+fn record(lane: Lane, plan: &FaultPlan) -> SeedRecord {
+    SeedRecord {
+        scenario: NAME.into(),
+        lane,
+        seed: plan.seed,
+        nodes: plan.nodes,
+        simulated_ns: 0,
+        cpu_ns: 0,
+        messages: 0,
+        operations: 0,
+        unknown: 0,
+        faults: Default::default(),
+        marks: Default::default(),
+        trace_hash: String::new(),
+        failure: None,
+    }
+}
+
+/// CPU time that this process has used, nanoseconds.
+fn cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
