@@ -1,6 +1,5 @@
 //! The state behind a world's lock: time, what will happen, nodes, and who must be woken once the lock is free.
 
-use super::standin::disk::SimDisk;
 use super::{
     agenda::{Agenda, Key},
     connection::{ConnectionKey, Connections, Control, End, Receipt},
@@ -12,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::{ClockProfile, NodeClock},
+    disk::SimDisk,
     draw::node_rng,
     link::Links,
     plan::DiskProfile,
@@ -255,10 +255,10 @@ impl Core {
         result
     }
 
-    /// The device of `node` works for `used` more; returns when it is done with all it has been given.
-    pub(super) fn occupy_device(&mut self, node: u32, used: Duration) -> u64 {
+    /// The device of `node` works for `used_ns` more; returns when it is done with all it has been given.
+    pub(super) fn occupy_device(&mut self, node: u32, used_ns: u64) -> u64 {
         let from = self.nodes[node as usize].disk_busy_until.max(self.now);
-        let until = from.saturating_add(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX / 2));
+        let until = from.saturating_add(used_ns);
         self.nodes[node as usize].disk_busy_until = until;
         until
     }

@@ -1,6 +1,7 @@
 //! Disk jobs of a process: run inline on the node's simulated disk, paid for in simulated time.
 
 use super::{core::Core, gate::Gate, world::World};
+use crate::disk::SimDisk;
 use holdfast_host::{Disk, FileId, Job, OpenMode};
 use std::{
     io::{self, Error},
@@ -8,7 +9,7 @@ use std::{
     sync::PoisonError,
 };
 
-use super::standin::disk::SimDisk;
+
 
 /// The disk as one job sees it: every operation is traced and counted, and after the power fails in the middle of
 /// the job, none works.

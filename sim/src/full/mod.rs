@@ -27,7 +27,6 @@ mod host;
 mod net;
 mod record;
 mod run;
-mod standin;
 mod stream;
 mod tasks;
 mod transport;

@@ -1,13 +1,12 @@
 //! The world of one run: its nodes, what befalls them, and what became of it all.
 
-use super::standin::disk::SimDisk;
 use super::{
     core::{Core, Counts, Machine},
     gate::Gate,
     host,
     tasks::{self, OnPanic},
 };
-use crate::{clock::NodeClock, link::Links, trace::Recording};
+use crate::{clock::NodeClock, disk::SimDisk, link::Links, trace::Recording};
 use holdfast_host::{BoxFuture, Host};
 use holdfast_record::{Failure, Timeline};
 use std::{
@@ -136,7 +135,9 @@ impl World {
         {
             let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
             match machine {
-                Machine::Off => disk.power_cut(),
+                Machine::Off => {
+                    disk.power_cut();
+                }
                 Machine::Dead | Machine::Running => disk.kill(),
             }
         }
