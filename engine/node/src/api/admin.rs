@@ -104,15 +104,26 @@ impl Api {
             write_replica(&mut page, &status);
         }
         if let Ok(store) = self.read(Consistency::Stale).await {
-            page.gauge("holdfast_kv_revision", "The store's revision.", store.revision() as f64);
+            page.gauge(
+                "holdfast_kv_revision",
+                "The store's revision.",
+                store.revision() as f64,
+            );
             page.gauge(
                 "holdfast_kv_compact_revision",
                 "The oldest readable revision.",
                 store.compact_revision() as f64,
             );
-            page.gauge("holdfast_kv_keys", "Keys in the store.", store.key_count() as f64);
+            page.gauge(
+                "holdfast_kv_keys",
+                "Keys in the store.",
+                store.key_count() as f64,
+            );
         }
-        Ok(text_reply(page.into_text(), "text/plain; version=0.0.4; charset=utf-8"))
+        Ok(text_reply(
+            page.into_text(),
+            "text/plain; version=0.0.4; charset=utf-8",
+        ))
     }
 
     fn write_connections(&self, page: &mut Page) {
@@ -155,16 +166,17 @@ impl Api {
 fn text_reply(text: impl Into<bytes::Bytes>, media_type: &'static str) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(text));
     let media_type = HeaderValue::from_static(media_type);
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, media_type);
     response
 }
 
-const ROLES: [(Role, &str); 5] = [
+const ROLES: [(Role, &str); 4] = [
     (Role::Leader, "leader"),
     (Role::Follower, "follower"),
     (Role::PreCandidate, "pre-candidate"),
     (Role::Candidate, "candidate"),
-    (Role::Learner, "learner"),
 ];
 
 fn role_name(role: Role) -> &'static str {
@@ -173,29 +185,77 @@ fn role_name(role: Role) -> &'static str {
 }
 
 fn write_replica(page: &mut Page, status: &Status) {
-    page.family("holdfast_raft_role", Kind::Gauge, "1 for what the node is in its term.");
+    page.family(
+        "holdfast_raft_role",
+        Kind::Gauge,
+        "1 for what the node is in its term.",
+    );
     for (role, name) in ROLES {
         page.sample(&[("role", name)], f64::from(u8::from(role == status.role)));
     }
     let storage = &status.storage;
     let gauges = [
         ("holdfast_raft_term", "The term.", status.term),
-        ("holdfast_raft_leader", "The leader's number, 0 when unknown.", status.leader.unwrap_or(0)),
-        ("holdfast_raft_commit_index", "The commit index known here.", status.commit),
-        ("holdfast_raft_applied_index", "The last index applied here.", status.applied),
-        ("holdfast_raft_first_index", "The first index in the log.", status.first_index),
-        ("holdfast_raft_last_index", "The last index in the log.", status.last_index),
-        ("holdfast_raft_snapshot_index", "The index of the newest snapshot.", status.snapshot_index),
-        ("holdfast_pending_requests", "Requests that wait for their outcome.", status.pending as u64),
-        ("holdfast_sessions", "Client sessions remembered.", status.sessions as u64),
+        (
+            "holdfast_raft_leader",
+            "The leader's number, 0 when unknown.",
+            status.leader.unwrap_or(0),
+        ),
+        (
+            "holdfast_raft_commit_index",
+            "The commit index known here.",
+            status.commit,
+        ),
+        (
+            "holdfast_raft_applied_index",
+            "The last index applied here.",
+            status.applied,
+        ),
+        (
+            "holdfast_raft_first_index",
+            "The first index in the log.",
+            status.first_index,
+        ),
+        (
+            "holdfast_raft_last_index",
+            "The last index in the log.",
+            status.last_index,
+        ),
+        (
+            "holdfast_raft_snapshot_index",
+            "The index of the newest snapshot.",
+            status.snapshot_index,
+        ),
+        (
+            "holdfast_pending_requests",
+            "Requests that wait for their outcome.",
+            status.pending as u64,
+        ),
+        (
+            "holdfast_sessions",
+            "Client sessions remembered.",
+            status.sessions as u64,
+        ),
     ];
     for (name, help, value) in gauges {
         page.gauge(name, help, value as f64);
     }
     let counters = [
-        ("holdfast_log_syncs_total", "Group commits.", storage.syncs as f64),
-        ("holdfast_log_commands_total", "Store commands that group commits carried.", storage.commands as f64),
-        ("holdfast_log_sync_seconds_total", "Time that group commits took.", storage.sync_time.as_secs_f64()),
+        (
+            "holdfast_log_syncs_total",
+            "Group commits.",
+            storage.syncs as f64,
+        ),
+        (
+            "holdfast_log_commands_total",
+            "Store commands that group commits carried.",
+            storage.commands as f64,
+        ),
+        (
+            "holdfast_log_sync_seconds_total",
+            "Time that group commits took.",
+            storage.sync_time.as_secs_f64(),
+        ),
     ];
     for (name, help, value) in counters {
         page.counter(name, help, value);
@@ -205,7 +265,11 @@ fn write_replica(page: &mut Page, status: &Status) {
         "Time that the slowest group commit took.",
         storage.slowest_sync.as_secs_f64(),
     );
-    page.family("holdfast_replica_events_total", Kind::Counter, "What happened to the replica, by kind.");
+    page.family(
+        "holdfast_replica_events_total",
+        Kind::Counter,
+        "What happened to the replica, by kind.",
+    );
     for (event, count) in &status.counters {
         page.sample(&[("event", event)], *count as f64);
     }

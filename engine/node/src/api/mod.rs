@@ -43,7 +43,7 @@ pub struct Api {
     about: About,
     limits: LimitsSection,
     watches: Watches,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     http: Arc<ServerStats>,
     is_draining: AtomicBool,
 }
@@ -75,7 +75,7 @@ impl Api {
             limits: config.limits.clone(),
             watches: Watches::start(host, &config.limits, replica.clone()),
             replica,
-            metrics: Metrics::default(),
+            metrics: Arc::default(),
             http,
             is_draining: AtomicBool::new(false),
         }

@@ -47,9 +47,9 @@ fn print_as_json(answers: &Answers) -> io::Result<()> {
     for (endpoint, answer) in answers {
         match answer {
             Ok(status) => print_json(&serde_json::json!({"endpoint": endpoint, "status": status}))?,
-            Err(error) => print_json(
-                &serde_json::json!({"endpoint": endpoint, "error": error.to_string()}),
-            )?,
+            Err(error) => {
+                print_json(&serde_json::json!({"endpoint": endpoint, "error": error.to_string()}))?
+            }
         }
     }
     Ok(())
@@ -72,9 +72,14 @@ fn print_table(answers: &Answers) -> io::Result<()> {
         rows.push([
             endpoint.clone(),
             status.node.to_string(),
-            status.failed.as_ref().map_or(status.role.clone(), |_| "failed".to_owned()),
+            status
+                .failed
+                .as_ref()
+                .map_or(status.role.clone(), |_| "failed".to_owned()),
             status.term.to_string(),
-            status.leader.map_or("-".to_owned(), |leader| leader.to_string()),
+            status
+                .leader
+                .map_or("-".to_owned(), |leader| leader.to_string()),
             status.commit.to_string(),
             status.applied.to_string(),
             status.revision.to_string(),

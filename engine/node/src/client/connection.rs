@@ -8,11 +8,7 @@ use hyper::{
     body::{Body, Incoming},
     client::conn::http1::{self, SendRequest},
 };
-use std::{
-    collections::BTreeMap,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 /// Most idle connections kept for one endpoint.
 const KEPT: usize = 4;
@@ -79,8 +75,8 @@ impl Connections {
             .unwrap_or_else(|_| Err("the answer broke off for too long".to_owned()))
             .map_err(Failed::AfterSending)?;
         // The connection becomes ready once hyper has seen the answer's end.
-        if sender.is_ready() || self.host.timeout(Duration::ZERO, sender.ready()).await == Ok(Ok(()))
-        {
+        let ready = self.host.timeout(Duration::ZERO, sender.ready()).await;
+        if matches!(ready, Ok(Ok(()))) {
             self.keep(endpoint, sender);
         }
         Ok(Answer { status, body })
@@ -195,7 +191,9 @@ pub(super) async fn read_answer(mut body: Incoming) -> Result<Bytes, String> {
         let frame = frame.map_err(|error| format!("the answer broke off: {error}"))?;
         if let Some(data) = frame.data_ref() {
             if bytes.len() + data.len() > MAX_ANSWER_BYTES {
-                return Err(format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"));
+                return Err(format!(
+                    "the answer is larger than {MAX_ANSWER_BYTES} bytes"
+                ));
             }
             bytes.extend_from_slice(data);
         }
@@ -231,7 +229,8 @@ fn authority(endpoint: &str) -> &str {
 
 /// Host name and port of an endpoint; what an endpoint looks like when it is none.
 fn parse_endpoint(endpoint: &str) -> Result<(String, u16), String> {
-    let malformed = || format!("`{endpoint}` is no endpoint: write `host:port` or `http://host:port`");
+    let malformed =
+        || format!("`{endpoint}` is no endpoint: write `host:port` or `http://host:port`");
     if endpoint.starts_with("https://") {
         return Err("the client does not speak TLS: write http://".to_owned());
     }
@@ -239,8 +238,14 @@ fn parse_endpoint(endpoint: &str) -> Result<(String, u16), String> {
     if authority.host().is_empty() || authority.as_str().contains('@') {
         return Err(malformed());
     }
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    Ok((name.to_owned(), authority.port_u16().unwrap_or(DEFAULT_PORT)))
+    let name = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    Ok((
+        name.to_owned(),
+        authority.port_u16().unwrap_or(DEFAULT_PORT),
+    ))
 }
 
 #[cfg(test)]

@@ -273,7 +273,10 @@ impl Client {
         if let Some(revision) = revision {
             write!(target, "&revision={revision}").expect("a string takes what is written");
         }
-        match self.call(Call::new(Method::GET, target, Effect::Read)).await {
+        match self
+            .call(Call::new(Method::GET, target, Effect::Read))
+            .await
+        {
             Ok(reply) => Ok(Some(reply)),
             Err(error) if error.refusal() == Some(ProblemKind::KeyNotFound) => Ok(None),
             Err(error) => Err(error),
@@ -310,7 +313,10 @@ impl Client {
                 write!(target, "&{name}={number}").expect("a string takes what is written");
             }
         }
-        let switches = [("keys_only", query.keys_only), ("count_only", query.count_only)];
+        let switches = [
+            ("keys_only", query.keys_only),
+            ("count_only", query.count_only),
+        ];
         for (name, _) in switches.into_iter().filter(|(_, on)| *on) {
             write!(target, "&{name}=true").expect("a string takes what is written");
         }
@@ -383,9 +389,9 @@ impl Client {
         let mut session = self.shared.session.lock().await;
         let mut result = self.with_retries(call, Some(*session)).await;
         let is_forgotten = |result: &Result<_, ClientError>| {
-            result.as_ref().is_err_and(|error| {
-                error.refusal() == Some(ProblemKind::UnknownSession)
-            })
+            result
+                .as_ref()
+                .is_err_and(|error| error.refusal() == Some(ProblemKind::UnknownSession))
         };
         if session.sequence > 1 && is_forgotten(&result) {
             *session = self.shared.draw_session();
@@ -438,7 +444,11 @@ impl Client {
         let shared = &self.shared;
         let rounds = attempt / shared.config.endpoints.len();
         let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2u32.saturating_pow(rounds as u32));
-        let jitter = shared.rng.lock().expect("no panic under this lock").next_u32();
+        let jitter = shared
+            .rng
+            .lock()
+            .expect("no panic under this lock")
+            .next_u32();
         let pause = longest.mul_f64(0.5 + f64::from(jitter) / f64::from(u32::MAX) / 2.0);
         let resume = shared.host.now().saturating_add(pause);
         if resume >= deadline {
@@ -454,7 +464,11 @@ impl Client {
         call: &Call,
         ticket: Option<Ticket>,
     ) -> Result<Answer, ClientError> {
-        let answer = self.shared.connections.exchange(endpoint, call, ticket).await;
+        let answer = self
+            .shared
+            .connections
+            .exchange(endpoint, call, ticket)
+            .await;
         let answer = answer.map_err(|failed| match failed {
             Failed::BeforeSending(detail) => ClientError::Unreachable {
                 endpoint: endpoint.to_owned(),

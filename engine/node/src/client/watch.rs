@@ -1,6 +1,7 @@
 use super::{
-    Call, Client, ClientError, Effect, Failed, Retry, key_set_query, refusal,
+    Call, Client, ClientError, Effect, Failed, Retry,
     connection::{Answer, Opened, read_answer},
+    key_set_query, refusal,
 };
 use crate::{
     http::{Problem, ProblemKind},
@@ -124,9 +125,8 @@ impl Watch {
                     return Ok(WatchItem::Progress { revision });
                 }
                 WatchLine::Compacted { compact_revision } => {
-                    let problem =
-                        Problem::new(ProblemKind::Compacted, "events are compacted away")
-                            .with("compact_revision", compact_revision);
+                    let problem = Problem::new(ProblemKind::Compacted, "events are compacted away")
+                        .with("compact_revision", compact_revision);
                     return Err(ClientError::Refused(problem));
                 }
                 WatchLine::Closing { detail } => return Err(ClientError::Unknown(detail)),

@@ -1,0 +1,121 @@
+use super::{Api, Problem, consistency, convert, is_read, json_reply, keys::unexpected, session};
+use crate::{
+    http::{Query, ReplyBody},
+    wire::{CompactReply, CompactRequest, DeleteReply},
+};
+use holdfast_kv::{Delete, KeyRange, KvCommand, KvOutcome, RangeLimits};
+use http::{Response, request::Parts};
+use hyper::body::Incoming;
+
+impl Api {
+    /// Many keys: reads or deletes them.
+    pub(super) async fn range(&self, head: &Parts) -> Result<Response<ReplyBody>, Problem> {
+        let mut query = Query::parse(head.uri.query())?;
+        let keys = convert::key_range(convert::key_set(&mut query))?;
+        self.check_range(&keys)?;
+        if is_read(head) {
+            self.read_range(keys, query).await
+        } else {
+            self.delete_range(keys, query, head).await
+        }
+    }
+
+    async fn read_range(
+        &self,
+        keys: KeyRange,
+        mut query: Query,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let consistency = consistency(&mut query)?;
+        let revision = query.number("revision")?;
+        let limit = query.number("limit")?.unwrap_or(0);
+        let keys_only = query.switch("keys_only")?;
+        let count_only = query.switch("count_only")?;
+        query.finish()?;
+        let limits = RangeLimits {
+            keys: if count_only { 0 } else { self.most_keys(limit) },
+            bytes: self.limits.range_bytes as usize,
+        };
+        let store = self.read(consistency).await?;
+        let found = store
+            .range(&keys, revision, limits)
+            .map_err(convert::refusal)?;
+        let mut reply = convert::range(found, store.revision());
+        // Nothing was cut short: nothing was asked for.
+        reply.more &= !count_only;
+        if keys_only {
+            for pair in &mut reply.kvs {
+                pair.value = None;
+            }
+        }
+        Ok(json_reply(&reply))
+    }
+
+    async fn delete_range(
+        &self,
+        keys: KeyRange,
+        mut query: Query,
+        head: &Parts,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let return_previous = query.switch("prev_kv")?;
+        query.finish()?;
+        let session = session(&head.headers)?;
+        let command = KvCommand::Delete(Delete {
+            keys,
+            return_previous,
+        });
+        match self.carry_out(session, &command).await? {
+            KvOutcome::Delete {
+                revision,
+                deleted,
+                previous,
+            } => Ok(json_reply(&DeleteReply {
+                revision,
+                deleted,
+                prev_kvs: convert::pairs(previous),
+            })),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Forgets what was before a revision.
+    pub(super) async fn compact(
+        &self,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        Query::parse(head.uri.query())?.finish()?;
+        let session = session(&head.headers)?;
+        let CompactRequest { revision } = self.json(body).await?;
+        match self
+            .carry_out(session, &KvCommand::Compact { revision })
+            .await?
+        {
+            KvOutcome::Compact {
+                revision,
+                compact_revision,
+            } => Ok(json_reply(&CompactReply {
+                revision,
+                compact_revision,
+            })),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How many pairs an answer may have when `limit` are asked for; 0 asks for as many as are allowed.
+    pub(super) fn most_keys(&self, limit: u64) -> usize {
+        let most = self.limits.range_keys;
+        match limit {
+            0 => most,
+            limit => usize::try_from(limit).map_or(most, |limit| limit.min(most)),
+        }
+    }
+
+    /// A range's ends may be one byte longer than a key: the successor of the longest.
+    pub(super) fn check_range(&self, keys: &KeyRange) -> Result<(), Problem> {
+        let longest = keys
+            .start()
+            .len()
+            .max(keys.end().map_or(0, bytes::Bytes::len));
+        super::check_size("a key of the range", longest, self.limits.key_bytes + 1)
+    }
+}

@@ -1,0 +1,348 @@
+//! Watches: a revision's changes as a line of JSON each, for as long as the client listens.
+//!
+//! A watcher keeps no queue of events: it remembers the revision to go on from, and reads what came after out of the
+//! store, which keeps every change down to the last compaction. What waits for a slow client is a few encoded pieces.
+
+use super::{Api, Problem, ProblemKind, convert};
+use crate::{
+    config::LimitsSection,
+    http::{Query, ReplyBody},
+    wire::{Consistency, WatchLine},
+};
+use bytes::Bytes;
+use holdfast_host::Host;
+use holdfast_kv::{KeyRange, Kv, KvError};
+use holdfast_replica::ReplicaHandle;
+use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{mpsc, watch};
+
+/// Most encoded pieces that wait for a slow client; until there is room nothing more is read for it.
+const PIECES: usize = 4;
+/// Bytes above which a piece is sent; a piece ends with the line that passes them.
+const PIECE_BYTES: usize = 64 << 10;
+/// About how many events are read out of the store at once.
+const EVENTS: usize = 256;
+
+/// The open watches of a node.
+pub(super) struct Watches {
+    open: Arc<AtomicUsize>,
+    limit: usize,
+    progress: Duration,
+    /// The newest state that watchers know of; `None` until the first watch begins.
+    state: watch::Receiver<Option<Kv>>,
+    closing: watch::Sender<bool>,
+}
+
+impl Watches {
+    /// Begins to follow the replica.
+    pub fn start(host: &Host, limits: &LimitsSection, replica: ReplicaHandle<Kv>) -> Self {
+        let (states, state) = watch::channel(None);
+        let open = Arc::new(AtomicUsize::new(0));
+        host.spawn("watch-follow", follow(replica, states, open.clone()));
+        Watches {
+            open,
+            limit: limits.watches,
+            progress: limits.watch_progress,
+            state,
+            closing: watch::Sender::new(false),
+        }
+    }
+
+    /// How many there are.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Ends them all with a line that says so; no more are begun.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    fn admit(&self) -> Result<Slot, Problem> {
+        if *self.closing.borrow() {
+            let detail = "the node is stopping";
+            return Err(Problem::new(ProblemKind::Unavailable, detail));
+        }
+        // Counted before it is looked at: two at once must not both take the last place.
+        let slot = Slot(self.open.clone());
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            let detail = format!("{} watches are open, the most allowed", self.limit);
+            return Err(Problem::new(ProblemKind::Overloaded, detail).with("limit", self.limit));
+        }
+        Ok(slot)
+    }
+}
+
+/// A watch's place among those allowed; given back when it is dropped.
+struct Slot(Arc<AtomicUsize>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Hands each applied state to the watchers, while there are any: one read for all of them. Ends with the replica.
+async fn follow(
+    replica: ReplicaHandle<Kv>,
+    states: watch::Sender<Option<Kv>>,
+    open: Arc<AtomicUsize>,
+) {
+    let mut applied = replica.applied();
+    while applied.changed().await.is_ok() {
+        // The API has gone.
+        if states.is_closed() {
+            return;
+        }
+        if open.load(Ordering::Relaxed) == 0 {
+            // An old state that is held makes every change copy what it shares.
+            states.send_if_modified(|state| state.take().is_some());
+            continue;
+        }
+        match replica.read(holdfast_replica::Consistency::Stale).await {
+            Ok(state) => {
+                states.send_replace(Some(state));
+            }
+            Err(holdfast_replica::RequestError::Stopped) => return,
+            // Too many requests wait; what is applied next, or a watch's sign of life, makes up for it.
+            Err(error) => tracing::debug!(%error, "watches were not told of an applied state"),
+        }
+    }
+}
+
+impl Api {
+    /// Begins a watch.
+    pub(super) async fn watch(&self, head: &Parts) -> Result<Response<ReplyBody>, Problem> {
+        let mut query = Query::parse(head.uri.query())?;
+        let keys = convert::key_range(convert::key_set(&mut query))?;
+        self.check_range(&keys)?;
+        let from = query.number("from_revision")?;
+        query.finish()?;
+        let format = Format::asked_for(&head.headers);
+        let from = from.or(resumed_at(&head.headers)?);
+        let slot = self.watches.admit()?;
+        // Without a beginning, "now" must come after everything that was acknowledged. With one, any state will do:
+        // this node will come to it.
+        let consistency = match from {
+            None => Consistency::Linearizable,
+            Some(_) => Consistency::Stale,
+        };
+        let mut state = self.watches.state.clone();
+        state.mark_unchanged();
+        let store = self.read(consistency).await?;
+        let next = from.unwrap_or(store.revision() + 1);
+        // Zero, like one, is before everything.
+        let next = next.max(1);
+        if next < store.compact_revision() {
+            return Err(convert::refusal(KvError::Compacted {
+                asked: next,
+                compact_revision: store.compact_revision(),
+            }));
+        }
+        let (pieces, body) = mpsc::channel(PIECES);
+        let watcher = Watcher {
+            host: self.host.clone(),
+            replica: self.replica.clone(),
+            metrics: self.metrics.clone(),
+            keys,
+            next,
+            format,
+            pieces,
+            state,
+            closing: self.watches.closing.subscribe(),
+            progress: self.watches.progress,
+            _slot: slot,
+        };
+        self.host.spawn("watch", watcher.run(store));
+        let mut response = Response::new(ReplyBody::Stream(body));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, format.media_type());
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+}
+
+/// Where an event stream that broke off goes on: after the revision of its last event.
+fn resumed_at(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(last) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let last = last.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    match last {
+        Some(last) => Ok(Some(last.saturating_add(1))),
+        None => Err(Problem::bad_request(
+            "the header Last-Event-ID must be the id of an event of a watch: a revision",
+        )),
+    }
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// A JSON document and a newline.
+    Lines,
+    /// Server-sent events (WHATWG HTML, §9.2), with the revision as the id.
+    Events,
+}
+
+impl Format {
+    fn asked_for(headers: &HeaderMap) -> Format {
+        let accepted = headers.get_all(header::ACCEPT).iter();
+        let mut texts = accepted.filter_map(|value| value.to_str().ok());
+        match texts.any(|text| text.contains("text/event-stream")) {
+            true => Format::Events,
+            false => Format::Lines,
+        }
+    }
+
+    fn media_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Format::Lines => "application/x-ndjson",
+            Format::Events => "text/event-stream",
+        })
+    }
+
+    fn write(self, line: &WatchLine, out: &mut Vec<u8>) {
+        if self == Format::Events {
+            // Where the client would go on: only what has been told counts.
+            if let WatchLine::Events { revision, .. } | WatchLine::Progress { revision } = line {
+                out.extend_from_slice(format!("id: {revision}\n").as_bytes());
+            }
+            out.extend_from_slice(b"data: ");
+        }
+        serde_json::to_writer(&mut *out, line).expect("lines encode");
+        out.extend_from_slice(match self {
+            Format::Lines => b"\n",
+            Format::Events => b"\n\n",
+        });
+    }
+}
+
+/// One watch: reads on from `next` whenever the state moves, and writes what it finds.
+struct Watcher {
+    host: Host,
+    replica: ReplicaHandle<Kv>,
+    metrics: Arc<crate::metrics::Metrics>,
+    keys: KeyRange,
+    next: u64,
+    format: Format,
+    pieces: mpsc::Sender<Bytes>,
+    state: watch::Receiver<Option<Kv>>,
+    closing: watch::Receiver<bool>,
+    progress: Duration,
+    _slot: Slot,
+}
+
+/// Why a watch ends.
+enum End {
+    /// The client has gone: nobody is told.
+    Gone,
+    /// The client is told with a last line.
+    Told(WatchLine),
+}
+
+impl From<mpsc::error::SendError<Bytes>> for End {
+    fn from(_: mpsc::error::SendError<Bytes>) -> Self {
+        End::Gone
+    }
+}
+
+impl Watcher {
+    async fn run(mut self, store: Kv) {
+        if let Err(End::Told(line)) = self.tell(store).await {
+            // It may have gone meanwhile.
+            let _ = self.send(&line).await;
+        }
+    }
+
+    async fn tell(&mut self, store: Kv) -> Result<(), End> {
+        let created = WatchLine::Created {
+            revision: store.revision(),
+            from_revision: self.next,
+        };
+        self.send(&created).await?;
+        self.catch_up(store).await?;
+        loop {
+            let store = self.moved().await?;
+            match store {
+                Some(store) => self.catch_up(store).await?,
+                None => self.show_life().await?,
+            }
+        }
+    }
+
+    /// Waits for the state to move: the new one, or `None` when it has been quiet for long.
+    async fn moved(&mut self) -> Result<Option<Kv>, End> {
+        let quiet = self.host.sleep(self.progress);
+        let closing = |detail: &str| {
+            End::Told(WatchLine::Closing {
+                detail: detail.to_owned(),
+            })
+        };
+        tokio::select! {
+            biased;
+            () = self.pieces.closed() => Err(End::Gone),
+            _ = self.closing.wait_for(|closing| *closing) => Err(closing("the node is stopping")),
+            changed = self.state.changed() => match changed {
+                Ok(()) => Ok(self.state.borrow_and_update().clone()),
+                Err(_) => Err(closing("the replica has stopped")),
+            },
+            () = quiet => Ok(None),
+        }
+    }
+
+    /// A look of its own, and a line that says how far the watch is.
+    async fn show_life(&mut self) -> Result<(), End> {
+        // Refused now and then under load: there is no need to say how far it is just then.
+        if let Ok(store) = self
+            .replica
+            .read(holdfast_replica::Consistency::Stale)
+            .await
+        {
+            self.catch_up(store).await?;
+        }
+        let revision = self.next - 1;
+        self.send(&WatchLine::Progress { revision }).await
+    }
+
+    /// Tells everything that `store` knows and the client does not.
+    async fn catch_up(&mut self, store: Kv) -> Result<(), End> {
+        let mut piece = Vec::new();
+        while self.next <= store.revision() {
+            let found = store.events(&self.keys, self.next, EVENTS).map_err(|_| {
+                End::Told(WatchLine::Compacted {
+                    compact_revision: store.compact_revision(),
+                })
+            })?;
+            for (revision, events) in found.revisions {
+                self.metrics
+                    .watch_events
+                    .fetch_add(events.len() as u64, Ordering::Relaxed);
+                let events = events.into_iter().map(convert::event).collect();
+                let line = WatchLine::Events { revision, events };
+                self.format.write(&line, &mut piece);
+                if piece.len() >= PIECE_BYTES {
+                    self.pieces.send(std::mem::take(&mut piece).into()).await?;
+                }
+            }
+            self.next = found.next;
+        }
+        if !piece.is_empty() {
+            self.pieces.send(piece.into()).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, line: &WatchLine) -> Result<(), End> {
+        let mut piece = Vec::new();
+        self.format.write(line, &mut piece);
+        Ok(self.pieces.send(piece.into()).await?)
+    }
+}

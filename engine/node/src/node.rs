@@ -1,0 +1,206 @@
+use crate::{
+    api::Api,
+    config::{ConfigError, NodeConfig},
+    folder::{DataFolder, FolderError, Identity},
+    http::{HttpLimits, Server, ServerStats},
+};
+use holdfast_host::{Host, Listener};
+use holdfast_kv::Kv;
+use holdfast_raft::{Config, Membership};
+use holdfast_replica::{Mutant, ReplicaConfig, ReplicaHandle, Settings, StartError};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+/// Largest command of the replicated log. A limit of the cluster, equal on all nodes, whatever a node is told to accept
+/// of its clients: a follower takes what its leader took.
+const MAX_COMMAND_BYTES: usize = 8 << 20;
+/// How long an unanswered piece of a snapshot is waited for before it is sent again.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(2);
+
+/// A running node: its data folder, its replica, and its clients' interface.
+///
+/// Everything it does goes through its [`Host`]: the same node runs in production and in simulation.
+pub struct Node {
+    host: Host,
+    folder: DataFolder,
+    replica: ReplicaHandle<Kv>,
+    api: Arc<Api>,
+    server: Server,
+}
+
+/// Why a node does not start. The folder is as it was, and nothing listens.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// It was told something that cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The clients' address cannot be listened on.
+    #[error("cannot listen for clients on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The replica did not start.
+    #[error(transparent)]
+    Replica(#[from] StartError),
+}
+
+impl Node {
+    /// Takes the data folder, recovers what is in it, joins the cluster and serves clients. It serves them before there
+    /// is a leader; whether there is one is told at `/readyz`.
+    pub async fn start(host: Host, config: NodeConfig) -> Result<Node, NodeError> {
+        Node::start_with(host, config, None).await
+    }
+
+    /// The same with a bug of the zoo planted, which has an effect only where debug assertions are on.
+    pub async fn start_with(
+        host: Host,
+        config: NodeConfig,
+        mutant: Option<Mutant>,
+    ) -> Result<Node, NodeError> {
+        config.validate()?;
+        let (path, identity) = (config.node.data.clone(), identity(&config));
+        let folder = host
+            .blocking(move |disk| DataFolder::open(disk, &path, &identity))
+            .await?;
+        match serve(&host, &config, &folder, mutant).await {
+            Ok((replica, api, server)) => Ok(Node {
+                host,
+                folder,
+                replica,
+                api,
+                server,
+            }),
+            Err(error) => {
+                host.blocking(move |disk| folder.close(disk)).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it listens for clients.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Where it listens for its peers.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.replica.address()
+    }
+
+    /// Completes when the node has failed for good, with the reason: its storage can no longer be trusted. Nothing
+    /// acknowledged is lost by that, but the node must be stopped.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.replica.failed();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().expect("it was waited for"),
+            Err(_) => "the replica has stopped".to_owned(),
+        }
+    }
+
+    /// Stops in order: turns new clients away, ends watches with a line that says so, lets requests under way finish
+    /// for up to `drain`, hands leadership over, syncs, and gives the folder back.
+    pub async fn shutdown(self, drain: Duration) {
+        self.api.begin_drain();
+        self.server.shutdown(drain).await;
+        self.replica.shutdown().await;
+        let folder = self.folder;
+        self.host.blocking(move |disk| folder.close(disk)).await;
+    }
+}
+
+fn identity(config: &NodeConfig) -> Identity {
+    let cluster = &config.cluster;
+    Identity::new(&cluster.name, cluster.identity(), config.node.id)
+}
+
+/// Everything of a node beside its folder. The clients' address is taken first: a node whose clients cannot reach it
+/// must not join.
+async fn serve(
+    host: &Host,
+    config: &NodeConfig,
+    folder: &DataFolder,
+    mutant: Option<Mutant>,
+) -> Result<(ReplicaHandle<Kv>, Arc<Api>, Server), NodeError> {
+    let listener = listen(host, config.node.listen).await?;
+    let address = listener.local_addr();
+    let replica = replica_config(config, folder, mutant);
+    let replica = ReplicaHandle::start(host.clone(), replica, Kv::new()).await?;
+    let stats = Arc::new(ServerStats::default());
+    let api = Arc::new(Api::new(host, config, replica.clone(), stats.clone()));
+    let limits = HttpLimits {
+        max_connections: config.limits.connections,
+        max_head_bytes: config.limits.head_bytes as usize,
+        head_timeout: config.limits.head_timeout,
+        write_timeout: config.limits.write_timeout,
+    };
+    let server = Server::start(host, listener, limits, stats, api.clone());
+    tracing::info!(
+        node = config.node.id,
+        cluster = config.cluster.name,
+        clients = %address,
+        peers = %replica.address(),
+        data = %config.node.data.display(),
+        "serving"
+    );
+    Ok((replica, api, server))
+}
+
+async fn listen(host: &Host, address: SocketAddr) -> Result<Listener, NodeError> {
+    let listener = host.network.listen(address).await;
+    listener.map_err(|error| NodeError::Listen { address, error })
+}
+
+fn replica_config(
+    config: &NodeConfig,
+    folder: &DataFolder,
+    mutant: Option<Mutant>,
+) -> ReplicaConfig {
+    ReplicaConfig {
+        cluster: config.cluster.identity(),
+        listen: config.node.peer_listen,
+        peers: config.members(),
+        directory: folder.replica(),
+        segment_bytes: config.raft.segment_bytes,
+        settings: settings(config, mutant),
+    }
+}
+
+fn settings(config: &NodeConfig, mutant: Option<Mutant>) -> Settings {
+    let nanos = |duration: Duration| duration.as_nanos() as u64;
+    let (raft, limits) = (&config.raft, &config.limits);
+    Settings {
+        raft: Config {
+            id: config.node.id,
+            membership: Membership {
+                voters: config.members().into_keys().collect(),
+                learners: Vec::new(),
+            },
+            election_timeout: nanos(raft.election_timeout),
+            heartbeat_interval: nanos(raft.heartbeat_interval),
+            max_inflight_messages: 128,
+            max_inflight_bytes: 16 << 20,
+            max_append_bytes: 1 << 20,
+            max_uncommitted_bytes: 64 << 20,
+            max_apply_bytes: 4 << 20,
+            max_pending_reads: limits.pending_requests,
+            pre_vote: raft.pre_vote,
+            check_quorum: raft.check_quorum,
+            lease_reads: raft.lease_reads,
+            max_clock_drift_ppm: raft.max_clock_drift_ppm,
+            mutant: mutant.and_then(Mutant::raft),
+        },
+        max_command_bytes: MAX_COMMAND_BYTES,
+        max_pending: limits.pending_requests,
+        request_timeout: nanos(limits.request_timeout),
+        snapshot_entries: raft.snapshot_entries,
+        snapshot_bytes: raft.snapshot_bytes,
+        keep_entries: raft.keep_entries,
+        snapshot_retry: nanos(SNAPSHOT_RETRY),
+        mutant,
+    }
+}
