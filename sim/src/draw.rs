@@ -41,6 +41,8 @@ pub enum Domain {
     Scenario = 13,
     /// Tails of runs that are branched from a checkpoint.
     Branch = 14,
+    /// At which point of its work a machine loses power.
+    Instant = 15,
 }
 
 /// 2^64 divided by the golden ratio, odd: successive multiples are as far apart as they can be.

@@ -3,25 +3,27 @@
 use super::{
     agenda::{Agenda, Key},
     connection::{ConnectionKey, Connections, Control, End, Receipt},
+    faults::Order,
     gate::Gate,
     net::{DatagramPort, ListenPort, NOWHERE, Parcel},
     run::Settings,
     tasks::OnPanic,
-    world::Init,
+    world::{Init, LEADER, World},
 };
 use crate::{
-    clock::{ClockProfile, NodeClock},
+    clock::NodeClock,
     disk::SimDisk,
     draw::node_rng,
-    link::Links,
-    plan::DiskProfile,
+    link::{LinkCounts, Links},
+    marks::Marks,
+    plan::{FaultPlan, Strike},
     trace::Trace,
 };
 use holdfast_host::{Moment, UnixTime};
 use holdfast_record::Failure;
 use rand_chacha::ChaCha8Rng;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
@@ -72,6 +74,7 @@ pub(super) enum Event {
         key: ConnectionKey,
         end: End,
     },
+    Order(Order),
 }
 
 /// What must be done after the lock is released: waking can schedule, dropping a waker can drop anything.
@@ -126,6 +129,7 @@ pub(super) enum Machine {
 
 /// One machine and the process on it.
 pub(super) struct Node {
+    pub(super) name: String,
     pub(super) ip: IpAddr,
     pub(super) machine: Machine,
     pub(super) incarnation: u32,
@@ -136,6 +140,10 @@ pub(super) struct Node {
     pub(super) disk_busy_until: u64,
     /// Power fails after so many further disk operations.
     pub(super) crash_after: Option<u64>,
+    /// A fault keeps the process stopped until then.
+    pub(super) paused_until: u64,
+    /// What the scenario last said of the process, and its term.
+    pub(super) role: (&'static str, u64),
     pub(super) listeners: BTreeMap<u16, ListenPort>,
     pub(super) datagrams: BTreeMap<u16, DatagramPort>,
     pub(super) next_port: u16,
@@ -159,8 +167,14 @@ pub struct Counts {
     pub retransmissions: u64,
     /// Disk operations.
     pub disk_operations: u64,
-    /// Faults that took effect, by kind.
-    pub faults: BTreeMap<String, u64>,
+    /// Datagrams that a socket had no room for.
+    pub overflows: u64,
+    /// Processes that ended by themselves.
+    pub exits: u64,
+    /// What became of packets on their way.
+    pub links: LinkCounts,
+    /// Faults that took effect, by kind: those of the plan, and those that the scenario caused itself.
+    pub faults: BTreeMap<&'static str, u64>,
 }
 
 pub(super) struct Core {
@@ -174,10 +188,15 @@ pub(super) struct Core {
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) connections: Connections,
     pub(super) links: Links,
-    /// What the disks of nodes are like.
-    disk: DiskProfile,
-    /// How the clocks of the first nodes start; those of the others run true.
-    clocks: Vec<ClockProfile>,
+    pub(super) plan: Arc<FaultPlan>,
+    /// What each fault of the plan struck, while it lasts.
+    pub(super) strikes: Vec<Option<Strike>>,
+    /// Orders that are due and not yet carried out, and who does that.
+    pub(super) orders: VecDeque<Order>,
+    pub(super) marshal: Option<Waker>,
+    pub(super) restart_after: Option<Duration>,
+    pub(super) clients: u32,
+    pub(super) marks: Marks,
     pub(super) trace: Trace,
     pub(super) counts: Counts,
     pub(super) failures: Vec<Failure>,
@@ -290,6 +309,8 @@ impl Core {
         let node = &mut self.nodes[node as usize];
         node.machine = machine;
         node.crash_after = None;
+        node.paused_until = 0;
+        node.role = ("", 0);
         node.generators.clear();
     }
 
@@ -334,13 +355,10 @@ impl Core {
 
 /// Nodes come and go.
 impl Core {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let trace = match &settings.timeline {
-            Some(lanes) => Trace::with_timeline(settings.seed, lanes.clone()),
-            None => Trace::new(settings.seed),
-        };
-        Core {
-            seed: settings.seed,
+    pub(super) fn new(settings: Settings) -> Self {
+        let plan = Arc::new(settings.plan);
+        let mut core = Core {
+            seed: plan.seed,
             now: 0,
             limit: u64::try_from(settings.limit.as_nanos()).unwrap_or(u64::MAX),
             agenda: Agenda::new(),
@@ -348,49 +366,56 @@ impl Core {
             addresses: BTreeMap::new(),
             names: BTreeMap::new(),
             connections: Connections::new(),
-            links: Links::new(
-                settings.seed,
-                settings.nodes,
-                settings.clients,
-                &settings.network,
-            ),
-            disk: settings.disk.clone(),
-            clocks: settings.clocks.clone(),
-            trace,
+            links: Links::new(plan.seed, plan.nodes, settings.clients, &plan.network),
+            strikes: vec![None; plan.faults.len()],
+            orders: VecDeque::new(),
+            marshal: None,
+            restart_after: settings.restart_after,
+            clients: settings.clients,
+            marks: Marks::new(settings.marks),
+            trace: match settings.timeline {
+                true => Trace::with_timeline(plan.seed, Vec::new()),
+                false => Trace::new(plan.seed),
+            },
+            plan,
             counts: Counts::default(),
             failures: Vec::new(),
             effects: Effects::default(),
             spawned: 0,
             stopped: false,
             scenario: None,
-        }
+        };
+        core.schedule_faults();
+        core
     }
 
     pub(super) fn add_node(
         &mut self,
-        ip: IpAddr,
+        name: &str,
         init: Init,
         process: madsim::runtime::NodeHandle,
     ) -> u32 {
         let number = self.nodes.len() as u32;
-        let before = self.addresses.insert(ip, number);
-        assert!(before.is_none(), "{ip} belongs to node {before:?}");
-        assert!(
-            number < self.links.endpoints(),
-            "the network was made for fewer nodes"
-        );
-        let profile = self.clocks.get(number as usize).copied();
+        let ip = World::ip(number);
+        self.addresses.insert(ip, number);
+        let before = self.names.insert(name.to_owned(), vec![ip]);
+        assert!(before.is_none(), "two machines are called `{name}`");
+        let profile = self.plan.clocks.get(number as usize).copied();
         let mut clock = NodeClock::new(&profile.unwrap_or_default());
         clock.restart(self.now);
+        let disk = SimDisk::new(self.seed, number, &self.plan.disk);
         self.nodes.push(Node {
+            name: name.to_owned(),
             ip,
             machine: Machine::Running,
             incarnation: 1,
             gate: Arc::new(Gate::new(number, 1)),
             clock,
-            disk: Arc::new(Mutex::new(SimDisk::new(self.seed, number, &self.disk))),
+            disk: Arc::new(Mutex::new(disk)),
             disk_busy_until: 0,
             crash_after: None,
+            paused_until: 0,
+            role: ("", 0),
             listeners: BTreeMap::new(),
             datagrams: BTreeMap::new(),
             next_port: Core::FIRST_EPHEMERAL,
@@ -401,6 +426,17 @@ impl Core {
             init,
         });
         number
+    }
+
+    /// Who leads as far as the scenario has said: of several, the one of the highest term, since a deposed leader
+    /// that does not know it yet leads an older one.
+    pub(super) fn leader(&self) -> Option<u32> {
+        let leaders = self.nodes.iter().zip(0..).filter(|(node, _)| {
+            node.machine == Machine::Running && node.role.0 == LEADER
+        });
+        leaders
+            .max_by_key(|(node, _)| node.role.1)
+            .map(|(_, number)| number)
     }
 
     pub(super) fn begin_incarnation(&mut self, node: u32, process: madsim::runtime::NodeHandle) {

@@ -1,6 +1,10 @@
 //! Disk jobs of a process: run inline on the node's simulated disk, paid for in simulated time.
 
-use super::{core::Core, gate::Gate, world::World};
+use super::{
+    core::{Core, Machine},
+    gate::Gate,
+    world::World,
+};
 use crate::disk::SimDisk;
 use holdfast_host::{Disk, FileId, Job, OpenMode};
 use std::{
@@ -36,7 +40,8 @@ impl NodeDisk<'_> {
         let used = disk.take_elapsed();
         drop(disk);
         if power_failed {
-            world.power_cut(gate.node);
+            world.mark("power-failed-in-a-disk-job");
+            world.end_process(gate.node, Machine::Off);
             return None;
         }
         Some(world.with(|core| core.occupy_device(gate.node, used)))

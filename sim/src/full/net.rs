@@ -284,7 +284,7 @@ impl Core {
             return;
         }
         if socket.queue.len() >= SOCKET_QUEUE {
-            self.count_fault("socket_overflow");
+            self.counts.overflows += 1;
             return;
         }
         socket.queue.push_back((parcel.payload, parcel.from));

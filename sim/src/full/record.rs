@@ -4,8 +4,9 @@ use super::{
     connection::{Control, End},
     core::{Core, Counts, Machine},
     disk::DiskOperation,
+    net::NOWHERE,
 };
-use crate::draw::bytes_hash;
+use crate::{draw::bytes_hash, plan::Strike};
 use holdfast_record::{Failure, TimelineEvent};
 use std::{net::SocketAddr, task::Context};
 
@@ -16,42 +17,38 @@ enum Kind {
     Segment = 1,
     Control = 2,
     Datagram = 3,
-    Fault = 4,
+    Machine = 4,
+    Strike = 5,
+    State = 6,
     Disk = 16,
 }
 
 impl Core {
-    pub(super) fn count_fault(&mut self, kind: &str) {
-        match self.counts.faults.get_mut(kind) {
-            Some(count) => *count += 1,
-            None => {
-                self.counts.faults.insert(kind.to_owned(), 1);
-            }
-        }
+    pub(super) fn count_fault(&mut self, kind: &'static str) {
+        *self.counts.faults.entry(kind).or_default() += 1;
     }
 
     pub(super) fn all_counts(&self) -> Counts {
-        let mut counts = self.counts.clone();
-        let links = self.links.counts();
-        for (kind, count) in [
-            ("packet_lost", links.lost),
-            ("packet_duplicated", links.duplicated),
-            ("packet_blocked", links.blocked),
-            ("packet_held", links.held),
-            ("packet_overflowed", links.overflowed),
-        ] {
-            if count > 0 {
-                counts.faults.insert(kind.to_owned(), count);
-            }
+        Counts {
+            links: self.links.counts(),
+            ..self.counts.clone()
         }
-        counts
     }
 
     pub(super) fn fail(&mut self, property: &str, message: String, node: Option<u32>) {
+        let at = self.now;
+        self.trace.timeline(|timeline| {
+            timeline.push(TimelineEvent::Violation {
+                at,
+                lane: node,
+                property: property.to_owned(),
+                message: message.clone(),
+            });
+        });
         self.failures.push(Failure {
             property: property.to_owned(),
             message,
-            at_ns: self.now,
+            at_ns: at,
             node,
         });
     }
@@ -124,21 +121,47 @@ impl Core {
         self.trace.record(
             self.now,
             node,
-            Kind::Fault as u16,
+            Kind::Machine as u16,
             incarnation,
             machine as u64,
         );
+        let state = match machine {
+            Machine::Running => "recovering",
+            Machine::Dead | Machine::Off => "down",
+        };
+        if node < self.plan.nodes {
+            self.draw_state(node, state, 0);
+        }
+    }
+
+    pub(super) fn trace_strike(&mut self, fault: u32, strike: &Strike) {
+        let struck = strike.endpoints().into_iter();
+        let mask = struck.fold(0, |mask, endpoint| mask | 1u64 << (endpoint % 64));
+        let kind = Kind::Strike as u16;
+        self.trace
+            .record(self.now, NOWHERE, kind, u64::from(fault), mask);
+    }
+
+    /// The scenario says what the process on `node` is; nothing happens when it said so before.
+    pub(super) fn note_role(&mut self, node: u32, role: &'static str, term: u64) {
+        if self.nodes[node as usize].role == (role, term) {
+            return;
+        }
+        self.nodes[node as usize].role = (role, term);
+        let kind = Kind::State as u16;
+        let hash = bytes_hash(role.as_bytes());
+        self.trace.record(self.now, node, kind, term, hash);
+        self.draw_state(node, role, term);
+    }
+
+    pub(super) fn draw_state(&mut self, node: u32, state: &str, term: u64) {
         let at = self.now;
         self.trace.timeline(|timeline| {
             timeline.push(TimelineEvent::State {
                 at,
                 lane: node,
-                state: match machine {
-                    Machine::Running => "recovering",
-                    Machine::Dead | Machine::Off => "down",
-                }
-                .to_owned(),
-                term: 0,
+                state: state.to_owned(),
+                term,
             });
         });
     }

@@ -2,15 +2,14 @@
 
 use super::{
     core::{Core, Counts, Event},
+    faults,
     tasks::remember_panics,
-    world::World,
+    world::{MARKS, World},
 };
-use crate::{
-    clock::ClockProfile,
-    plan::{DiskProfile, NetworkProfile},
-};
-use holdfast_record::Failure;
+use crate::plan::FaultPlan;
+use holdfast_record::{Failure, Timeline};
 use std::{
+    collections::BTreeMap,
     future::{Future, poll_fn},
     pin::pin,
     task::Poll,
@@ -20,39 +19,41 @@ use std::{
 /// Stack of a run's thread.
 const STACK: usize = 16 << 20;
 
+/// How long after a process has ended by itself it is started again, unless the settings say otherwise.
+const RESTART_AFTER: Duration = Duration::from_millis(500);
+
+/// Simulated time that a scenario has after the end of its plan, to look at what has become of it all.
+const LAST_LOOK: Duration = Duration::from_secs(60);
+
 /// What a run starts from.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Decides everything that chance decides.
-    pub seed: u64,
-    /// How many machines may be created as nodes: those that faults are named after.
-    pub nodes: u32,
-    /// How many may be created after them, as clients.
+    /// What befalls the world; its seed decides everything that chance decides.
+    pub plan: FaultPlan,
+    /// How many clients may be created beside the plan's nodes.
     pub clients: u32,
+    /// How long after a process has ended by itself it is started again; `None`: never.
+    pub restart_after: Option<Duration>,
     /// Simulated time after which the run is stopped.
     pub limit: Duration,
-    /// How packets travel.
-    pub network: NetworkProfile,
-    /// How every disk takes its time, and fails.
-    pub disk: DiskProfile,
-    /// How the clocks of the first nodes start; those of the others run true.
-    pub clocks: Vec<ClockProfile>,
-    /// Draw a timeline with these lanes, the nodes' first; see [`World::finish_timeline`].
-    pub timeline: Option<Vec<String>>,
+    /// The marks that the scenario declares; [`MARKS`] must be among them.
+    pub marks: &'static [&'static str],
+    /// Whether to draw a timeline.
+    pub timeline: bool,
 }
 
 impl Settings {
-    /// A calm world of at most so many machines, stopped after a simulated hour.
-    pub fn new(seed: u64, nodes: u32, clients: u32) -> Self {
+    /// A world for this plan and so many clients. Processes that end are back after half a second, and a scenario
+    /// that goes on for a minute longer than its plan is stopped.
+    pub fn new(plan: FaultPlan, clients: u32) -> Self {
+        let end = plan.horizon_ns.saturating_add(plan.liveness_ns);
         Settings {
-            seed,
-            nodes,
+            plan,
             clients,
-            limit: Duration::from_secs(3600),
-            network: NetworkProfile::default(),
-            disk: DiskProfile::default(),
-            clocks: Vec::new(),
-            timeline: None,
+            restart_after: Some(RESTART_AFTER),
+            limit: Duration::from_nanos(end) + LAST_LOOK,
+            marks: MARKS,
+            timeline: false,
         }
     }
 }
@@ -72,6 +73,10 @@ pub struct Ended<T> {
     pub trace_hash: u64,
     /// Connections that were not freed when the scenario ended.
     pub live_connections: usize,
+    /// How often each declared mark was reached.
+    pub marks: BTreeMap<String, u64>,
+    /// What the report's page shows, if the settings asked for it.
+    pub timeline: Option<Timeline>,
 }
 
 /// Makes a world and runs `scenario` in it, on a thread of its own.
@@ -89,7 +94,7 @@ where
 {
     remember_panics();
     let thread = std::thread::Builder::new()
-        .name(format!("seed {}", settings.seed))
+        .name(format!("seed {}", settings.plan.seed))
         .stack_size(STACK)
         .spawn(move || run_here(settings, scenario))
         .expect("the operating system gives one thread");
@@ -103,11 +108,13 @@ fn run_here<T, F>(settings: Settings, scenario: impl FnOnce(World) -> F) -> Ende
 where
     F: Future<Output = T>,
 {
+    let seed = settings.plan.seed;
     let runtime =
-        madsim::runtime::Runtime::with_seed_and_config(settings.seed, madsim::Config::default());
+        madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
     runtime.block_on(async move {
-        let world = World::new(Core::new(&settings));
+        let world = World::new(Core::new(settings));
         let pump = madsim::task::spawn(pump(world.clone()));
+        let marshal = madsim::task::spawn(faults::marshal(world.clone()));
         let output = until_stopped(&world, scenario(world.clone())).await;
         let ended = Ended {
             output,
@@ -116,8 +123,11 @@ where
             counts: world.counts(),
             trace_hash: world.trace_hash(),
             live_connections: world.live_connections(),
+            marks: world.with(|core| core.marks.counts()),
+            timeline: world.finish_timeline(),
         };
         pump.abort();
+        marshal.abort();
         world.shut_down();
         // Dead tasks are dropped when the executor next comes by them: before its clock moves.
         madsim::time::sleep(Duration::from_millis(1)).await;
@@ -209,6 +219,7 @@ impl Core {
             Event::Datagram(parcel) => self.datagram_arrived(*parcel),
             Event::Retransmit { key, end } => self.retransmit(key, end),
             Event::DelayedReceipt { key, end } => self.delayed_receipt(key, end),
+            Event::Order(order) => self.order_due(order),
         }
     }
 }

@@ -6,23 +6,38 @@ use super::{
     host,
     tasks::{self, OnPanic},
 };
-use crate::{clock::NodeClock, disk::SimDisk, link::Links, trace::Recording};
+use crate::{clock::NodeClock, disk::SimDisk, link::Links, plan::FaultPlan, trace::Recording};
 use holdfast_host::{BoxFuture, Host};
-use holdfast_record::{Failure, Timeline};
+use holdfast_record::{Failure, Timeline, TimelineEvent};
 use std::{
     future::Future,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
+use tokio::sync::oneshot;
+
+/// The marks that the world itself reports; those of a scenario that has a plan must contain them.
+pub const MARKS: &[&str] = &[
+    "all-nodes-lost-power",
+    "power-failed-in-a-disk-job",
+    "wall-clock-went-back",
+];
+
+/// The state that makes a machine the target of faults that strike the leader; see [`World::note_state`].
+pub const LEADER: &str = "leader";
 
 /// What a node's process runs from its start; called once for each incarnation.
 pub(super) type Init = Arc<dyn Fn(Host) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A handle on the world of one run; clones are handles on the same world.
 ///
-/// Nodes are numbered from 0 in the order of their creation. Whoever holds a `World` stands outside it: it may see
-/// simulated time, cut cables and pull plugs, and it reads only what it is told to by the methods here.
+/// Machines are numbered from 0 in the order of their creation: those that the plan's faults strike first, clients
+/// after them. Whoever holds a `World` stands outside it: it may see simulated time, cut cables and pull plugs.
+///
+/// Closures that are passed to the methods here run under the world's lock and must not call any of them.
 #[derive(Clone)]
 pub struct World {
     core: Arc<Mutex<Core>>,
@@ -56,22 +71,71 @@ impl World {
         change(&mut self.lock())
     }
 
-    /// Creates a node with one address and starts its process: `init` is handed the process's [`Host`]. When its
-    /// future ends, the process exits as if it had been killed.
+    /// The address of machine `number`.
+    pub fn ip(number: u32) -> IpAddr {
+        let [_, high, middle, low] = (number + 1).to_be_bytes();
+        Ipv4Addr::new(10, high, middle, low).into()
+    }
+
+    /// Creates the next of the machines that the plan's faults strike, and starts its process: `init` is handed the
+    /// process's [`Host`], now and again after each restart. When its future returns, the process has ended by
+    /// itself, with all its tasks, and is started again after [`Settings::restart_after`](super::Settings). Every
+    /// machine resolves `name`.
     ///
     /// # Panics
-    /// When another node has the address.
-    pub fn create_node<F>(
-        &self,
-        ip: IpAddr,
-        init: impl Fn(Host) -> F + Send + Sync + 'static,
-    ) -> u32
+    /// When there are as many machines as the plan has nodes, or another machine has the name.
+    pub fn machine<F>(&self, name: &str, init: impl Fn(Host) -> F + Send + Sync + 'static) -> u32
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let init: Init = Arc::new(move |host| Box::pin(init(host)));
+        let (number, planned) = self.with(|core| (core.nodes.len(), core.plan.nodes));
+        assert!(
+            number < planned as usize,
+            "the plan is for {planned} machines: `{name}` is one more"
+        );
+        self.create(name, Arc::new(move |host| Box::pin(init(host))))
+    }
+
+    /// Creates a client: a machine that no fault of the plan strikes, except that the network between it and others
+    /// may be as bad as the plan says. It runs `main` once and is gone when that returns. What it returned is what
+    /// [`Returned`] resolves to.
+    ///
+    /// # Panics
+    /// When not all machines of the plan exist, there are as many clients as the settings say, or another machine
+    /// has the name.
+    pub fn client<T, F>(
+        &self,
+        name: &str,
+        main: impl FnOnce(Host) -> F + Send + 'static,
+    ) -> Returned<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (number, first, clients) =
+            self.with(|core| (core.nodes.len() as u32, core.plan.nodes, core.clients));
+        assert!(number >= first, "machines are created before clients");
+        assert!(
+            number - first < clients,
+            "the settings are for {clients} clients: `{name}` is one more"
+        );
+        let (send, receive) = oneshot::channel();
+        let once = Mutex::new(Some((main, send)));
+        let init: Init = Arc::new(move |host| {
+            let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
+            let (main, send) = once.take().expect("a client is started once");
+            Box::pin(async move {
+                // Nobody may be interested.
+                let _ = send.send(main(host).await);
+            })
+        });
+        self.create(name, init);
+        Returned(receive)
+    }
+
+    fn create(&self, name: &str, init: Init) -> u32 {
         let process = madsim::runtime::Handle::current().create_node().build();
-        let node = self.with(|core| core.add_node(ip, init, process));
+        let node = self.with(|core| core.add_node(name, init, process));
         self.start(node);
         node
     }
@@ -104,6 +168,7 @@ impl World {
     fn exit(&self, gate: &Gate) {
         if gate.is_alive() {
             self.end_process(gate.node, Machine::Dead);
+            self.with(|core| core.process_exited(gate));
         }
     }
 
@@ -125,7 +190,7 @@ impl World {
         }
     }
 
-    fn end_process(&self, node: u32, machine: Machine) {
+    pub(super) fn end_process(&self, node: u32, machine: Machine) {
         let (id, disk, gate) = self.with(|core| {
             core.end_process(node, machine);
             let node = &core.nodes[node as usize];
@@ -148,6 +213,11 @@ impl World {
     /// still runs.
     pub fn restart(&self, node: u32) {
         self.kill(node);
+        self.start_again(node);
+    }
+
+    /// Starts a new incarnation of a process that has ended.
+    pub(super) fn start_again(&self, node: u32) {
         let madsim = madsim::runtime::Handle::current();
         let id = self.with(|core| core.nodes[node as usize].process.id());
         madsim.restart(id);
@@ -159,25 +229,60 @@ impl World {
     /// Stops the node's process as SIGSTOP does: no task of it runs; its kernel goes on receiving into the windows
     /// and queues that it has, and timers that come due wait.
     pub fn pause(&self, node: u32) {
-        let gate = self.gate(node);
-        if gate.is_alive() && !gate.is_stopped() {
+        if self.stop(node) {
             self.with(|core| core.count_fault("pause"));
-            gate.stop();
         }
+    }
+
+    /// Stops the process; false when there is none that runs.
+    pub(super) fn stop(&self, node: u32) -> bool {
+        let gate = self.gate(node);
+        let runs = gate.is_alive() && !gate.is_stopped();
+        if runs {
+            gate.stop();
+            self.with(|core| core.draw_state(node, "paused", 0));
+        }
+        runs
     }
 
     /// Lets a paused process go on.
     pub fn resume(&self, node: u32) {
-        self.gate(node).resume();
+        let gate = self.gate(node);
+        if gate.is_alive() && gate.is_stopped() {
+            gate.resume();
+            self.with(|core| {
+                let (role, term) = core.nodes[node as usize].role;
+                core.draw_state(node, role, term);
+            });
+        }
     }
 
-    fn gate(&self, node: u32) -> Arc<Gate> {
+    pub(super) fn gate(&self, node: u32) -> Arc<Gate> {
         self.with(|core| core.nodes[node as usize].gate.clone())
     }
 
     /// Whether the node's process is alive (running or paused).
     pub fn is_running(&self, node: u32) -> bool {
         self.gate(node).is_alive()
+    }
+
+    /// Says what the node's process is at present (`leader`, `follower`, ...) and its term: for the timeline, and for
+    /// faults that strike the leader. Forgotten when the process ends; saying the same again does nothing.
+    pub fn note_state(&self, node: u32, state: &'static str, term: u64) {
+        self.with(|core| core.note_role(node, state, term));
+    }
+
+    /// The machine whose process said last that it leads; of several the one of the highest term.
+    pub fn leader(&self) -> Option<u32> {
+        self.with(|core| core.leader())
+    }
+
+    /// A mark was reached.
+    ///
+    /// # Panics
+    /// When the settings do not declare it.
+    pub fn mark(&self, name: &str) {
+        self.with(|core| core.marks.hit(name));
     }
 
     /// Cuts the node's power after `operations` more disk operations, in the middle of whichever job does the last:
@@ -227,6 +332,36 @@ impl World {
         super::host::world_sleep(self, at).await;
     }
 
+    /// The plan that this world follows.
+    pub fn plan(&self) -> Arc<FaultPlan> {
+        self.with(|core| core.plan.clone())
+    }
+
+    /// Waits until simulated time is `at`.
+    pub async fn sleep_until(&self, at: Duration) {
+        let now = self.now();
+        if let Some(rest) = at.checked_sub(now) {
+            self.sleep(rest).await;
+        }
+    }
+
+    /// When the plan's faults are over and every machine runs again.
+    pub fn horizon(&self) -> Duration {
+        Duration::from_nanos(self.with(|core| core.plan.horizon_ns))
+    }
+
+    /// Half of the time that the plan leaves for recovery is over: clients make no new calls, so that all that are
+    /// still unanswered at the [end](World::until_end) should have been.
+    pub fn is_quiescing(&self) -> bool {
+        self.with(|core| core.now >= core.plan.horizon_ns + core.plan.liveness_ns / 2)
+    }
+
+    /// Waits for the end of the plan: all must be well now.
+    pub async fn until_end(&self) {
+        let end = self.with(|core| core.plan.horizon_ns + core.plan.liveness_ns);
+        self.sleep_until(Duration::from_nanos(end)).await;
+    }
+
     /// Gives a name that every node resolves.
     pub fn add_name(&self, name: &str, addresses: Vec<IpAddr>) {
         self.with(|core| core.names.insert(name.to_owned(), addresses));
@@ -252,7 +387,7 @@ impl World {
         change(&mut disk)
     }
 
-    /// What happened so far, in numbers; the network's losses are among the faults.
+    /// What happened so far, in numbers.
     pub fn counts(&self) -> Counts {
         self.with(|core| core.all_counts())
     }
@@ -260,6 +395,17 @@ impl World {
     /// The chained hash of everything that happened so far.
     pub fn trace_hash(&self) -> u64 {
         self.with(|core| core.trace.hash())
+    }
+
+    /// Puts a dot with a few words on a machine's lane of the timeline, if one is drawn.
+    pub fn note(&self, node: u32, label: impl FnOnce() -> String) {
+        self.timeline(|at, timeline| {
+            timeline.push(TimelineEvent::Note {
+                at,
+                lane: node,
+                label: label(),
+            });
+        });
     }
 
     /// Describes something for the timeline; nothing happens when none is drawn. Times are simulated nanoseconds.
@@ -279,9 +425,13 @@ impl World {
         self.with(|core| core.trace.record(core.now, node, kind, a, b));
     }
 
-    /// Takes the timeline, with the plan's JSON attached; `None` when none was asked for.
-    pub fn finish_timeline(&self, plan: String) -> Option<Timeline> {
-        self.with(|core| core.trace.finish(plan))
+    /// Takes the timeline; `None` when none was asked for.
+    pub(super) fn finish_timeline(&self) -> Option<Timeline> {
+        self.with(|core| {
+            let mut timeline = core.trace.finish(core.plan.to_json())?;
+            timeline.lanes = core.nodes.iter().map(|node| node.name.clone()).collect();
+            Some(timeline)
+        })
     }
 
     /// Connections that some kernel or process still knows.
@@ -297,5 +447,16 @@ impl World {
                 self.end_process(node, Machine::Off);
             }
         }
+    }
+}
+
+/// What a client's `main` returns; `None` when the client did not get that far: it panicked, which is a failure.
+pub struct Returned<T>(oneshot::Receiver<T>);
+
+impl<T> Future for Returned<T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        Pin::new(&mut self.0).poll(cx).map(Result::ok)
     }
 }

@@ -159,6 +159,22 @@ pub enum Strike {
     },
 }
 
+impl Strike {
+    /// Whom it strikes, as endpoints; of a network fault those that it names, some twice.
+    pub fn endpoints(&self) -> Vec<u32> {
+        match self {
+            Strike::Network(disturbance) => disturbance.endpoints().collect(),
+            Strike::Kill(nodes)
+            | Strike::PowerCut(nodes)
+            | Strike::Pause(nodes)
+            | Strike::SyncError(nodes)
+            | Strike::SlowDisk { nodes, .. }
+            | Strike::ClockStep { nodes, .. }
+            | Strike::ClockDrift { nodes, .. } => nodes.clone(),
+        }
+    }
+}
+
 impl FaultKind {
     /// Its name, as in the plan's JSON and in reports.
     pub fn name(&self) -> &'static str {
@@ -208,7 +224,7 @@ impl FaultKind {
 
 impl Fault {
     /// When the fault ends in a plan with this horizon.
-    pub(super) fn ends(&self, horizon_ns: u64) -> u64 {
+    pub fn ends(&self, horizon_ns: u64) -> u64 {
         self.until_ns.unwrap_or(horizon_ns).min(horizon_ns)
     }
 

@@ -54,7 +54,7 @@ fn a_rough_one_loses_doubles_and_reorders() {
     assert!((450..495).contains(&distinct.len()), "some are lost");
     assert!(numbers.len() > distinct.len() + 5, "some come twice");
     assert!(!numbers.is_sorted(), "some overtake others");
-    assert!(ended.counts.faults["packet_lost"] > 5);
+    assert!(ended.counts.links.lost > 5);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_socket_holds_so_many_and_no_more() {
         drain(&world, &receiver).await
     });
     assert_eq!(ended.output.unwrap(), (0..1_024).collect::<Vec<_>>());
-    assert_eq!(ended.counts.faults["socket_overflow"], 476);
+    assert_eq!(ended.counts.overflows, 476);
 }
 
 #[test]

@@ -11,7 +11,7 @@ const SEED: &str = "HOLDFAST_FULL_LANE_SEED";
 /// stop and are cut off. Everything random in it is drawn from the seed.
 fn storm(seed: u64) -> Ended<u64> {
     let mut settings = rough(seed);
-    settings.clocks = (0..4)
+    settings.plan.clocks = (0..4)
         .map(|node| holdfast_sim::clock::ClockProfile {
             offset_ns: node * 1_000_000,
             drift_ppm: node as i32 * 50 - 75,
@@ -19,7 +19,7 @@ fn storm(seed: u64) -> Ended<u64> {
         .collect();
     simulate(settings, move |world| async move {
         for node in 0..NODES {
-            world.create_node(ip(node), move |host| server(host, node));
+            world.machine(&name(node), move |host| server(host, node));
         }
         idle(&world, NODES);
         let client = world.host(NODES);
@@ -178,15 +178,11 @@ fn equal_in_one_process_in_any_order() {
 #[test]
 fn the_storm_strikes() {
     let ended = storm(3);
-    for kind in [
-        "kill",
-        "power_cut",
-        "pause",
-        "packet_lost",
-        "packet_blocked",
-    ] {
+    for kind in ["kill", "power_cut", "pause"] {
         assert!(ended.counts.faults.contains_key(kind), "{:?}", ended.counts);
     }
+    let links = ended.counts.links;
+    assert!(links.lost > 0 && links.blocked > 0, "{links:?}");
     assert!(ended.counts.retransmissions > 100, "{:?}", ended.counts);
     assert!(ended.counts.disk_operations > 100, "{:?}", ended.counts);
 }

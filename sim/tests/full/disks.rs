@@ -70,8 +70,8 @@ fn a_power_cut_spares_only_what_was_synced() {
 #[test]
 fn jobs_take_the_devices_time_one_after_the_other() {
     let mut settings = calm(1);
-    settings.disk.sync_min_ns = 10_000_000;
-    settings.disk.sync_tail_ns = 1;
+    settings.plan.disk.sync_min_ns = 10_000_000;
+    settings.plan.disk.sync_tail_ns = 1;
     simulate(settings, |world| async move {
         let host = world.host(idle(&world, 0));
         let jobs: Vec<_> = (0..10)
@@ -127,7 +127,7 @@ fn power_fails_between_any_two_operations_and_nothing_reported_is_lost() {
         simulate(
             calm(u64::from(operations as u32)),
             move |world| async move {
-                world.create_node(ip(0), move |host| appender(host, reported.clone()));
+                world.machine(&name(0), move |host| appender(host, reported.clone()));
                 world.crash_at_disk_op(0, operations);
                 world.sleep(SECOND).await;
                 assert!(!world.is_running(0), "the power has failed");

@@ -112,7 +112,7 @@ fn nothing_leaves_a_dead_process() {
     for seed in 0..10 {
         let segments = simulate(calm(seed), |world| async move {
             echo_server(&world, 0);
-            world.create_node(ip(1), |host| async move {
+            world.machine(&name(1), |host| async move {
                 let stream = connect(&host, 0).await;
                 let _goodbye = Goodbye(host.clone(), Some(stream));
                 std::future::pending::<()>().await;
@@ -136,7 +136,7 @@ fn each_incarnation_runs_init_once_and_old_tasks_never_again() {
     let (starts, ticks) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let (starts_seen, ticks_seen) = (starts.clone(), ticks.clone());
     simulate(calm(1), |world| async move {
-        world.create_node(ip(0), move |host| {
+        world.machine(&name(0), move |host| {
             let (starts, ticks) = (starts.clone(), ticks.clone());
             async move {
                 starts.fetch_add(1, Relaxed);
@@ -162,7 +162,7 @@ fn each_incarnation_runs_init_once_and_old_tasks_never_again() {
 #[test]
 fn a_process_whose_main_returns_is_gone_with_its_tasks() {
     simulate(calm(1), |world| async move {
-        world.create_node(ip(0), |host| async move {
+        world.machine(&name(0), |host| async move {
             let mut listener = host.network.listen(address(0)).await.unwrap();
             host.spawn("acceptor", async move {
                 let _ = listener.accept().await;
@@ -181,7 +181,7 @@ fn a_process_whose_main_returns_is_gone_with_its_tasks() {
 #[test]
 fn a_panic_is_a_failure_and_ends_the_process() {
     let ended = run(calm(1), |world| async move {
-        world.create_node(ip(0), |host| async move {
+        world.machine(&name(0), |host| async move {
             host.spawn("careless", async {
                 panic!("index {} out of bounds", 7);
             });

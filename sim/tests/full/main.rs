@@ -13,7 +13,7 @@ use holdfast_host::{Host, Stream};
 use holdfast_sim::{
     full::{Ended, Settings, World, run},
     link::Disturbance,
-    plan::PacketOrder,
+    plan::{FaultPlan, PacketOrder},
 };
 use std::{
     future::Future,
@@ -23,8 +23,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PORT: u16 = 80;
 
+const HOUR_NS: u64 = 3_600_000_000_000;
+
 fn ip(node: u32) -> IpAddr {
-    Ipv4Addr::new(10, 0, 0, node as u8 + 1).into()
+    World::ip(node)
+}
+
+fn name(node: u32) -> String {
+    format!("node-{node}")
 }
 
 fn address(node: u32) -> SocketAddr {
@@ -33,14 +39,14 @@ fn address(node: u32) -> SocketAddr {
 
 /// A node that does nothing by itself.
 fn idle(world: &World, node: u32) -> u32 {
-    let number = world.create_node(ip(node), |_| std::future::pending());
+    let number = world.machine(&name(node), |_| std::future::pending());
     assert_eq!(number, node);
     number
 }
 
 /// A node that sends back what it receives, on any number of streams.
 fn echo_server(world: &World, node: u32) -> u32 {
-    let number = world.create_node(ip(node), |host| async move {
+    let number = world.machine(&name(node), |host| async move {
         let mut listener = host
             .network
             .listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT))
@@ -88,19 +94,21 @@ fn heal(world: &World) {
     world.links(|links| links.heal(1));
 }
 
-/// A world of up to four machines on a quiet network.
+/// A world of up to four machines on a quiet network, in which nothing happens by itself.
 fn calm(seed: u64) -> Settings {
-    Settings::new(seed, 4, 0)
+    let mut settings = Settings::new(FaultPlan::quiet("full-lane", seed, 4, HOUR_NS), 0);
+    settings.restart_after = None;
+    settings
 }
 
 /// The same, on a network that loses, doubles and reorders.
 fn rough(seed: u64) -> Settings {
     let mut settings = calm(seed);
-    settings.network.loss = 0.05;
-    settings.network.duplication = 0.05;
-    settings.network.duplicate_within_ns = 10_000_000_000;
-    settings.network.order = PacketOrder::Independent;
-    settings.network.variation = 3.0;
+    settings.plan.network.loss = 0.05;
+    settings.plan.network.duplication = 0.05;
+    settings.plan.network.duplicate_within_ns = 10_000_000_000;
+    settings.plan.network.order = PacketOrder::Independent;
+    settings.plan.network.variation = 3.0;
     settings
 }
 

@@ -50,7 +50,7 @@ fn stream_echo(clients: u32, rounds: u32, size: usize) -> u64 {
 
 fn datagram_echo(clients: u32, rounds: u32) -> u64 {
     let ended = simulate(calm(1), move |world| async move {
-        world.create_node(ip(0), |host| async move {
+        world.machine(&name(0), |host| async move {
             let socket = host.network.bind(address(0)).await.unwrap();
             let mut buffer = [0; 100];
             loop {

@@ -8,7 +8,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 #[test]
 fn sleeps_last_as_long_as_the_nodes_own_clock_says() {
     let mut settings = calm(1);
-    settings.clocks = vec![
+    settings.plan.clocks = vec![
         ClockProfile {
             offset_ns: 0,
             drift_ppm: 200_000,
