@@ -16,8 +16,16 @@ pub fn command(root: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root);
     for (name, _) in std::env::vars_os() {
-        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"];
-        if name.to_str().is_some_and(|n| told.iter().any(|t| n.starts_with(t))) {
+        let told = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_CRATE_",
+            "CARGO_BIN_",
+        ];
+        if name
+            .to_str()
+            .is_some_and(|n| told.iter().any(|t| n.starts_with(t)))
+        {
             command.env_remove(name);
         }
     }

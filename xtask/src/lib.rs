@@ -10,13 +10,8 @@
     reason = "tools on a developer's machine: they start processes and write files, and no simulator ever runs them"
 )]
 
-pub mod bench;
-pub mod bugs;
 pub mod cargo;
 pub mod lint;
-pub mod simulate;
-pub mod test;
-pub mod tools;
 pub mod worker;
 
 use std::path::PathBuf;
@@ -28,6 +23,17 @@ pub enum Verdict {
     Passed,
     /// It found what it looks for: a broken property, a failing test, a finding.
     Failed,
+}
+
+impl Verdict {
+    /// The verdict over something that has passed or not.
+    pub fn of(passed: bool) -> Self {
+        if passed {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        }
+    }
 }
 
 /// Why a command could not do its work.
@@ -77,9 +83,7 @@ pub fn workspace_root() -> Result<PathBuf, XtaskError> {
     here.ancestors()
         .find(|dir| dir.join("xtask/Cargo.toml").is_file() && dir.join("engine").is_dir())
         .map(PathBuf::from)
-        .ok_or_else(|| {
-            XtaskError::Usage(format!("{} is not inside the workspace", here.display()))
-        })
+        .ok_or_else(|| XtaskError::Usage(format!("{} is not inside the workspace", here.display())))
 }
 
 /// How a command tells what it found.
@@ -119,4 +123,9 @@ impl Output {
             eprintln!("{line}");
         }
     }
+}
+
+/// What `--json` prints.
+pub fn json<T: serde::Serialize>(document: &T) -> String {
+    serde_json::to_string_pretty(document).expect("documents have texts for keys")
 }

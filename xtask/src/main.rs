@@ -2,12 +2,14 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{Verdict, XtaskError, bench, bugs, lint, simulate, test, workspace_root};
+use xtask::{Verdict, XtaskError, lint, workspace_root};
 
 /// The tools of the Holdfast workspace.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
-#[command(after_help = "Exit codes: 0 all is well; 1 something was found; 2 the tool itself failed.")]
+#[command(
+    after_help = "Exit codes: 0 all is well; 1 something was found; 2 the tool itself failed."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -15,16 +17,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run scenarios in the deterministic simulator, many seeds or one
-    Simulate(simulate::Arguments),
-    /// Measure the simulator: how many seeds does it need to find each planted bug?
-    Bugs(bugs::Arguments),
-    /// Run every test of the workspace, with the binaries and tools that they need
-    Test(test::Arguments),
     /// Check formatting, clippy, the floors between rooms and the conventions of the source
     Lint(lint::Arguments),
-    /// Measure speed against rivals
-    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -42,10 +36,6 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<Verdict, XtaskError> {
     let root = workspace_root()?;
     match command {
-        Command::Simulate(arguments) => simulate::run(&root, &arguments),
-        Command::Bugs(arguments) => bugs::run(&root, &arguments),
-        Command::Test(arguments) => test::run(&root, &arguments),
         Command::Lint(arguments) => lint::run(&root, &arguments),
-        Command::Bench(arguments) => bench::run(&root, &arguments),
     }
 }

@@ -115,11 +115,7 @@ impl Worker {
     }
 
     /// Runs a job and hands over each record as it comes. In the full lane each seed has a process of its own.
-    pub fn run(
-        &self,
-        job: &Job,
-        mut each: impl FnMut(SeedRecord),
-    ) -> Result<(), XtaskError> {
+    pub fn run(&self, job: &Job, mut each: impl FnMut(SeedRecord)) -> Result<(), XtaskError> {
         let mut left = job.all();
         while !left.is_empty() {
             let mut command = self.command(job);
@@ -143,12 +139,7 @@ impl Worker {
 
     /// Runs one seed, and has it write its timeline to `timeline`. The record says `no-panic` if the process died, and
     /// then there is no timeline.
-    pub fn run_one(
-        &self,
-        job: &Job,
-        seed: u64,
-        timeline: &Path,
-    ) -> Result<SeedRecord, XtaskError> {
+    pub fn run_one(&self, job: &Job, seed: u64, timeline: &Path) -> Result<SeedRecord, XtaskError> {
         let mut command = self.command(job);
         command.args(["--seed", &seed.to_string()]);
         command.arg("--timeline").arg(timeline);
@@ -227,10 +218,7 @@ impl Worker {
                     return Ok(true);
                 }
                 if !hung && !died(status) {
-                    let problem = format!(
-                        "ended before seed {}, {status}:\n{last_words}",
-                        left[0]
-                    );
+                    let problem = format!("ended before seed {}, {status}:\n{last_words}", left[0]);
                     return Err(broken(command, problem));
                 }
                 let seed = left.pop_front().expect("not all seeds are answered for");
@@ -264,8 +252,12 @@ impl Worker {
 }
 
 fn parse(command: &Command, line: &str) -> Result<SeedRecord, XtaskError> {
-    serde_json::from_str(line)
-        .map_err(|e| broken(command, format!("printed what is not a record: {e}: {line}")))
+    serde_json::from_str(line).map_err(|e| {
+        broken(
+            command,
+            format!("printed what is not a record: {e}: {line}"),
+        )
+    })
 }
 
 fn broken(command: &Command, problem: String) -> XtaskError {
@@ -285,7 +277,10 @@ fn died(status: ExitStatus) -> bool {
 /// The record of a seed whose process died.
 fn obituary(job: &Job, seed: u64, hung: bool, status: ExitStatus, last_words: &str) -> SeedRecord {
     let (property, how) = if hung {
-        ("terminates", "the worker said nothing for too long".to_string())
+        (
+            "terminates",
+            "the worker said nothing for too long".to_string(),
+        )
     } else {
         ("no-panic", format!("the worker died, {status}"))
     };
