@@ -3,7 +3,7 @@
 
 use crate::cli::LogFormat;
 use holdfast_host::{Host, tokio_host};
-use std::{future::Future, path::PathBuf, process::ExitCode};
+use std::{future::Future, io::IsTerminal, path::PathBuf, process::ExitCode};
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
@@ -34,6 +34,7 @@ pub fn start_logs(filter: &str, format: LogFormat) {
     });
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => logs.init(),

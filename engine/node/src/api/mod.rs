@@ -19,7 +19,7 @@ use holdfast_host::{BoxFuture, Host};
 use holdfast_kv::Kv;
 use holdfast_replica::{Outcome, Rejection, ReplicaHandle, RequestError, Session};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use route::Route;
 use serde::Serialize;
 use std::{
@@ -183,15 +183,30 @@ impl Handler for Api {
     fn handle(&self, request: Request<Incoming>) -> BoxFuture<'_, Response<ReplyBody>> {
         Box::pin(async move {
             let began = self.host.now();
+            let wants_head_only = request.method() == Method::HEAD;
             let route = Route::of(request.uri().path());
             let name = route.as_ref().map_or("unknown", Route::name);
             let answer = self.answer(route, request).await;
-            let response = answer.unwrap_or_else(Problem::into_response);
+            let mut response = answer.unwrap_or_else(Problem::into_response);
+            if wants_head_only {
+                leave_body_out(&mut response);
+            }
             let took = self.host.now().since(began);
             self.metrics
                 .answered(name, response.status().as_u16(), took);
             response
         })
+    }
+}
+
+/// Answers a HEAD request: what the body's length would be, and no body. HTTP/1 would leave it out by itself, HTTP/2
+/// would not.
+fn leave_body_out(response: &mut Response<ReplyBody>) {
+    let body = std::mem::replace(response.body_mut(), ReplyBody::Full(None));
+    if let Some(len) = body.size_hint().exact() {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, len.into());
     }
 }
 
