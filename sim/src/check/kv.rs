@@ -19,7 +19,7 @@ pub type Value = u64;
 pub type Revision = u64;
 
 /// Steps after which the general search gives up on a key; a correct history needs a few per operation.
-const MAX_STEPS: u64 = 5_000_000;
+const MAX_STEPS: u64 = 500_000;
 
 /// What a client asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,6 +119,7 @@ pub struct Change {
 
 /// Tries the log's order as the linearization of `history`. `changes` are all changes, in order of revision.
 pub fn witness(history: &[Operation], changes: &[Change]) -> Result<(), Violation> {
+    exactly_once(changes)?;
     let log = Log::new(changes);
     for operation in history {
         let Some((_, answer)) = &operation.returned else {
@@ -135,6 +136,25 @@ pub fn witness(history: &[Operation], changes: &[Change]) -> Result<(), Violatio
         }
     }
     real_time(history)
+}
+
+/// Every write of a history writes another value: one that is in the log twice was carried out twice.
+fn exactly_once(changes: &[Change]) -> Result<(), Violation> {
+    let mut written: Vec<(Value, Revision)> = changes
+        .iter()
+        .filter_map(|change| Some((change.value?, change.revision)))
+        .collect();
+    written.sort_unstable();
+    match written.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        None => Ok(()),
+        Some(pair) => Err(Violation::new(
+            "exactly-once",
+            format!(
+                "the value {} was written at revision {} and again at revision {}",
+                pair[0].0, pair[0].1, pair[1].1
+            ),
+        )),
+    }
 }
 
 /// An operation that was called after another had returned may not come before it.
@@ -583,6 +603,14 @@ mod tests {
         let history = [put(0, 1, 10, 2)];
         assert!(witness(&history, &[change(2, 1, 11)]).is_err());
         assert!(witness(&history, &[]).is_err());
+    }
+
+    #[test]
+    fn a_write_that_was_carried_out_twice_is_found() {
+        let history = [put(0, 1, 10, 2)];
+        let changes = [change(2, 1, 10), change(3, 1, 10)];
+        let seen = witness(&history, &changes).expect_err("twice");
+        assert_eq!(seen.property, "exactly-once");
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl<W: Workload> Cluster<W> {
         let options = StoreOptions {
             segment_bytes: self.setup.segment_bytes,
             max_entry_bytes: Replica::<W::Machine>::max_entry_bytes(&settings) as u32,
-            identity: settings.raft.id,
+            group: 1,
+            node: settings.raft.id,
             mutant: settings.mutant,
         };
         let machine = &mut self.nodes[node as usize];

@@ -1,7 +1,7 @@
 //! What a leader does: replication, heartbeats, reads, handing its office over.
 
 use crate::{
-    Body, Event, Index, Message, Nanos, NodeId, Output, Raft, ReadError, Role, log::RaftLog,
+    Body, Event, Index, Message, Mutant, Nanos, NodeId, Output, Raft, ReadError, Role, log::RaftLog,
     progress::Mode, quorum, reads::Read,
 };
 
@@ -42,14 +42,28 @@ impl Raft {
     pub(crate) fn step_leader(&mut self, now: Nanos, message: Message) {
         let from = message.from;
         match message.body {
-            Body::Propose { payloads } => {
+            Body::Propose {
+                incarnation,
+                number,
+                payloads,
+            } => {
+                let is_new = self.taken.take(from, incarnation, number)
+                    || self.mutated(Mutant::ProposalTakenTwice);
                 // What is refused is lost, as if the message had been.
-                if !payloads.is_empty() {
+                if is_new && !payloads.is_empty() {
                     let _ = self.propose_here(now, payloads);
                 }
             }
-            Body::ReadIndex { context } => {
-                let _ = self.take_read(now, from, context);
+            Body::ReadIndex {
+                incarnation,
+                context,
+            } => {
+                let read = Read {
+                    from,
+                    incarnation,
+                    context,
+                };
+                let _ = self.take_read(now, read);
             }
             Body::TransferLeader { to } => self.begin_transfer(now, to),
             Body::Appended { matched } => self.handle_appended(now, from, matched),
@@ -215,7 +229,7 @@ impl Raft {
         if index <= self.log.commit {
             return false;
         }
-        let by_counting = self.mutated(crate::Mutant::CommitOldTermByCounting);
+        let by_counting = self.mutated(Mutant::CommitOldTermByCounting);
         if !by_counting && self.log.term_at(index) != Some(self.term) {
             return false;
         }
@@ -268,8 +282,7 @@ impl Raft {
     pub(crate) fn take_read(
         &mut self,
         now: Nanos,
-        from: NodeId,
-        context: u64,
+        read: Read,
     ) -> Result<(), ReadError> {
         if self.reads.len() >= self.config.max_pending_reads {
             return Err(ReadError::TooManyReads);
@@ -277,11 +290,11 @@ impl Raft {
         if self.may_read() && self.holds_lease(now) {
             self.push(Output::Event(Event::LeaseRead));
             let index = self.log.commit;
-            self.answer_read(Read { from, context }, index);
+            self.answer_read(read, index);
             return Ok(());
         }
         // One round of heartbeats at a time asks for all reads that came before it.
-        let idle = self.reads.add(Read { from, context });
+        let idle = self.reads.add(read);
         if idle {
             self.broadcast_heartbeat(now);
         }
@@ -290,7 +303,7 @@ impl Raft {
 
     /// A leader knows what is committed only once an entry of its own term is (§6.4).
     fn may_read(&self) -> bool {
-        self.mutated(crate::Mutant::ReadBeforeCommitInTerm)
+        self.mutated(Mutant::ReadBeforeCommitInTerm)
             || self.log.term_at(self.log.commit) == Some(self.term)
     }
 
@@ -332,11 +345,22 @@ impl Raft {
     }
 
     fn answer_read(&mut self, read: Read, index: Index) {
-        let Read { from, context } = read;
+        let Read {
+            from,
+            incarnation,
+            context,
+        } = read;
         if from == self.config.id {
             self.push(Output::ReadReady { context, index });
         } else {
-            self.send(from, Body::ReadIndexReply { context, index });
+            self.send(
+                from,
+                Body::ReadIndexReply {
+                    incarnation,
+                    context,
+                    index,
+                },
+            );
         }
     }
 

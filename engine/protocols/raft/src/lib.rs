@@ -15,6 +15,7 @@ mod progress;
 pub mod quorum;
 mod raft;
 mod reads;
+mod taken;
 
 pub use config::{Config, ConfigError, Mutant};
 pub use message::{

@@ -130,18 +130,26 @@ pub enum Body {
         /// Which snapshot.
         meta: SnapshotMeta,
     },
-    /// A follower passes proposals on to the leader.
+    /// A follower passes proposals on to the leader. A network may repeat the message; the leader takes it once.
     Propose {
+        /// Names the start of the sender that sent it; drawn at random.
+        incarnation: u64,
+        /// Rises with every such message of the incarnation, from 1.
+        number: u64,
         /// One payload an entry.
         payloads: Vec<Bytes>,
     },
     /// A follower asks the leader for an index at which a read is linearizable.
     ReadIndex {
+        /// Names the start of the sender that sent it: names of reads begin anew with it.
+        incarnation: u64,
         /// The asking node's name for the read.
         context: u64,
     },
     /// Answers [`Body::ReadIndex`].
     ReadIndexReply {
+        /// As in the request.
+        incarnation: u64,
         /// As in the request.
         context: u64,
         /// Once the receiver has applied this index, the read is linearizable.

@@ -4,7 +4,8 @@ use crate::{
     log::RaftLog,
     progress::Mode,
     quorum::{self, VoteResult},
-    reads::Reads,
+    reads::{Read, Reads},
+    taken::Taken,
 };
 use bytes::Bytes;
 use rand::Rng;
@@ -98,6 +99,12 @@ pub enum SnapshotStatus {
 pub struct Raft {
     pub(crate) config: Config,
     rng: ChaCha8Rng,
+    /// Names this start of the replica among all others.
+    incarnation: u64,
+    /// How many proposals were passed on to leaders.
+    forwarded: u64,
+    /// Which proposals this leader was passed in its term.
+    pub(crate) taken: Taken,
     pub(crate) membership: Membership,
     pub(crate) term: Term,
     vote: Option<NodeId>,
@@ -148,7 +155,7 @@ impl Raft {
     pub fn new(
         config: Config,
         recovered: Recovered,
-        rng: ChaCha8Rng,
+        mut rng: ChaCha8Rng,
         now: Nanos,
     ) -> Result<Raft, ConfigError> {
         config.check()?;
@@ -180,7 +187,10 @@ impl Raft {
         let mut raft = Raft {
             reads: Reads::default(),
             config,
+            incarnation: rng.random(),
             rng,
+            forwarded: 0,
+            taken: Taken::default(),
             membership,
             term,
             vote,
@@ -310,10 +320,27 @@ impl Raft {
     /// Asks for an index at which a read is linearizable; [`Output::ReadReady`] may follow.
     pub fn read(&mut self, now: Nanos, context: u64) -> Result<(), ReadError> {
         let result = match (self.role, self.leader) {
-            (Role::Leader, _) => self.take_read(now, self.config.id, context),
+            (Role::Leader, _) => {
+                let (from, incarnation) = (self.config.id, self.incarnation);
+                self.take_read(
+                    now,
+                    Read {
+                        from,
+                        incarnation,
+                        context,
+                    },
+                )
+            }
             (_, Some(leader)) => {
                 self.outputs.push_back(Output::Event(Event::ReadForwarded));
-                self.send(leader, Body::ReadIndex { context });
+                let incarnation = self.incarnation;
+                self.send(
+                    leader,
+                    Body::ReadIndex {
+                        incarnation,
+                        context,
+                    },
+                );
                 Ok(())
             }
             _ => Err(ReadError::NoLeader),
@@ -505,6 +532,7 @@ impl Raft {
         self.reset(now, self.term);
         self.role = Role::Leader;
         self.leader = Some(self.config.id);
+        self.taken = Taken::default();
         let (last, stable) = (self.log.last_index(), self.log.stable);
         let membership = self.membership.clone();
         let mut ids: Vec<(NodeId, bool)> =
@@ -729,15 +757,18 @@ impl Raft {
                     .push_back(Output::Event(Event::CampaignOrdered));
                 self.start_campaign(now, Campaign::Transfer);
             }
-            Body::ReadIndexReply { context, index } => {
-                self.outputs.push_back(Output::ReadReady { context, index });
-            }
-            Body::Propose { payloads } => {
-                // Passed on once more when it reached somebody who knows better.
-                if let Some(leader) = self.leader.filter(|leader| *leader != from) {
-                    self.send(leader, Body::Propose { payloads });
+            Body::ReadIndexReply {
+                incarnation,
+                context,
+                index,
+            } => {
+                // An answer to an earlier incarnation may bear the name of a read of this one.
+                if incarnation == self.incarnation || self.mutated(Mutant::ReadNamesReused) {
+                    self.outputs.push_back(Output::ReadReady { context, index });
                 }
             }
+            // Whoever led in this term does not any more: nobody can take it.
+            Body::Propose { .. } => {}
             Body::TransferLeader { to } => {
                 if let Some(leader) = self.leader.filter(|leader| *leader != from) {
                     self.send(leader, Body::TransferLeader { to });
@@ -893,7 +924,16 @@ impl Raft {
         assert!(!payloads.is_empty(), "a proposal proposes something");
         if self.role != Role::Leader {
             let leader = self.leader.ok_or(ProposeError::NoLeader)?;
-            self.send(leader, Body::Propose { payloads });
+            self.forwarded += 1;
+            let (incarnation, number) = (self.incarnation, self.forwarded);
+            self.send(
+                leader,
+                Body::Propose {
+                    incarnation,
+                    number,
+                    payloads,
+                },
+            );
             return Ok(Proposal::Forwarded { leader });
         }
         self.propose_here(now, payloads)

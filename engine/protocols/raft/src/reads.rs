@@ -8,6 +8,7 @@ const MAX_ROUNDS: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Read {
     pub from: NodeId,
+    pub incarnation: u64,
     pub context: u64,
 }
 

@@ -224,7 +224,7 @@ impl<S: StateMachine> Replica<S> {
     pub fn handle_message(&mut self, now: Nanos, wall: u64, message: Message) {
         match message {
             Message::Raft(mut message) => {
-                if let Body::Propose { payloads } = &mut message.body
+                if let Body::Propose { payloads, .. } = &mut message.body
                     && self.raft.role() == Role::Leader
                 {
                     payloads.retain_mut(|payload| match Envelope::stamp(payload, wall) {

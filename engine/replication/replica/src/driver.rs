@@ -19,6 +19,9 @@ const ARRIVALS: usize = 1024;
 const REQUESTS: usize = 4096;
 /// Most inputs that are handled before their outputs are carried out: one log sync and one append serve them all.
 const BATCH: usize = 512;
+/// Payload bytes above which waiting proposals are replicated in a further batch: passed on to the leader, a batch is
+/// one frame, and a frame is bounded ([`MAX_BODY_BYTES`](crate::wire::MAX_BODY_BYTES)).
+const PROPOSAL_BYTES: usize = 4 << 20;
 /// Most store commands of one group commit.
 const STORE_BATCH: usize = 256;
 
@@ -37,13 +40,6 @@ pub struct ReplicaConfig {
     pub segment_bytes: u64,
     /// Timing and limits.
     pub settings: Settings,
-}
-
-impl ReplicaConfig {
-    fn identity(&self) -> u64 {
-        // Node and cluster: a folder of another node must not be taken for this one's.
-        self.cluster ^ self.settings.raft.id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
 }
 
 /// Why a replica did not start.
@@ -182,7 +178,8 @@ impl<S: StateMachine> ReplicaHandle<S> {
         let options = StoreOptions {
             segment_bytes: config.segment_bytes,
             max_entry_bytes: Replica::<S>::max_entry_bytes(&config.settings) as u32,
-            identity: config.identity(),
+            group: config.cluster,
+            node: config.settings.raft.id,
             mutant: config.settings.mutant,
         };
         let directory = config.directory.clone();
@@ -233,7 +230,7 @@ impl<S: StateMachine> ReplicaHandle<S> {
         let (failed_send, failed) = watch::channel(None);
         let driver = Driver {
             host: host.clone(),
-            identity: config.identity(),
+            group: config.cluster,
             directory: config.directory,
             replica,
             waiters: BTreeMap::new(),
@@ -408,7 +405,7 @@ impl<S: StateMachine> Storage<S> {
 
 struct Driver<S> {
     host: Host,
-    identity: u64,
+    group: u64,
     directory: PathBuf,
     replica: Replica<S>,
     waiters: BTreeMap<u64, Waiter<S>>,
@@ -597,9 +594,22 @@ impl<S: StateMachine> Driver<S> {
     }
 
     fn propose(&mut self, proposals: Vec<Proposed>) {
-        if proposals.is_empty() {
-            return;
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for proposal in proposals {
+            bytes += proposal.1.len();
+            batch.push(proposal);
+            if bytes >= PROPOSAL_BYTES {
+                self.propose_batch(std::mem::take(&mut batch));
+                bytes = 0;
+            }
         }
+        if !batch.is_empty() {
+            self.propose_batch(batch);
+        }
+    }
+
+    fn propose_batch(&mut self, proposals: Vec<Proposed>) {
         let wall = self.host.unix_time().as_nanos();
         let now = self.now();
         let (commands, replies): (Vec<_>, Vec<_>) = proposals
@@ -663,13 +673,13 @@ impl<S: StateMachine> Driver<S> {
     /// Beside the log's queue: a large snapshot must not hold up commits.
     fn take_snapshot(&self, meta: holdfast_raft::SnapshotMeta, state: crate::State<S>) {
         let (host, done) = (self.host.clone(), self.done_sender.clone());
-        let (directory, identity) = (self.directory.clone(), self.identity);
+        let (directory, group) = (self.directory.clone(), self.group);
         let mutant: Option<Mutant> = self.replica.settings().mutant;
         self.host.spawn("replica-snapshot", async move {
             let started = host.now();
             let written = host
                 .blocking(move |disk| {
-                    snapshot::write(disk, &directory, identity, &meta, &state, mutant)
+                    snapshot::write(disk, &directory, group, &meta, &state, mutant)
                 })
                 .await;
             let _ = done.send(match written {

@@ -55,7 +55,7 @@ impl Message {
                 Body::Append { entries, .. } => {
                     48 + entries.iter().map(|e| 16 + e.payload.len()).sum::<usize>()
                 }
-                Body::Propose { payloads } => {
+                Body::Propose { payloads, .. } => {
                     24 + payloads.iter().map(|p| 4 + p.len()).sum::<usize>()
                 }
                 _ => 32,

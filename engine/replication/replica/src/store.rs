@@ -23,10 +23,18 @@ pub struct StoreOptions {
     pub segment_bytes: u64,
     /// Largest payload of one entry, envelope included.
     pub max_entry_bytes: u32,
-    /// Bound into every checksum: files of another group or node never validate.
-    pub identity: u64,
+    /// The group's identity, bound into the checksums of snapshots: those of another group never validate.
+    pub group: u64,
+    /// The node, bound into those of log and hard state together with the group: another node's votes are not ours.
+    pub node: NodeId,
     /// A bug to plant.
     pub mutant: Option<Mutant>,
+}
+
+impl StoreOptions {
+    fn identity(&self) -> u64 {
+        self.group ^ self.node.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 /// Why storage cannot go on. All are final: the node stops, and nothing acknowledged is lost by that.
@@ -258,8 +266,8 @@ impl<S: StateMachine> Store<S> {
                 self.done.push(StoreDone::Persisted { id });
             }
             StoreCommand::TakeSnapshot { meta, state } => {
-                let (identity, mutant) = (self.options.identity, self.options.mutant);
-                let file = snapshot::write(disk, &self.directory, identity, &meta, &state, mutant)?;
+                let (group, mutant) = (self.options.group, self.options.mutant);
+                let file = snapshot::write(disk, &self.directory, group, &meta, &state, mutant)?;
                 self.done.push(StoreDone::SnapshotTaken(file));
             }
             StoreCommand::Compact { before } => {
@@ -361,7 +369,7 @@ impl<S: StateMachine> Store<S> {
         let mut complete = None;
         if incoming.is_complete() {
             let incoming = self.incoming.take().expect("begun above");
-            match incoming.finish(disk, &self.directory, self.options.identity, &self.template) {
+            match incoming.finish(disk, &self.directory, self.options.group, &self.template) {
                 Ok((_, state)) => complete = Some(state),
                 // Damaged on the way or here: the leader sends it again.
                 Err(StoreError::Snapshot { .. }) => received = 0,
@@ -425,7 +433,7 @@ fn newest_snapshot<S: StateMachine>(
         return Ok((None, State::new(template.clone())));
     };
     // No falling back to an older one: the log may have been cut up to the newest.
-    let (file, state) = snapshot::load(disk, directory, options.identity, newest, template)?;
+    let (file, state) = snapshot::load(disk, directory, options.group, newest, template)?;
     Ok((Some(file), state))
 }
 
@@ -460,14 +468,14 @@ fn log_options(options: &StoreOptions) -> holdfast_log::Options {
     holdfast_log::Options {
         segment_bytes: options.segment_bytes,
         max_record_bytes: options.max_entry_bytes + 8,
-        identity: options.identity,
+        identity: options.identity(),
         mutant: options.mutant.and_then(Mutant::log),
     }
 }
 
 fn register_options(options: &StoreOptions) -> holdfast_log::RegisterOptions {
     holdfast_log::RegisterOptions {
-        identity: options.identity,
+        identity: options.identity(),
         mutant: options.mutant.and_then(Mutant::log),
     }
 }
