@@ -130,10 +130,11 @@ fn child() {
         .expect("the parent sets it")
         .parse()
         .unwrap();
-    let ended = storm(seed);
+    let storm = storm(seed);
+    let planned = simulate(Settings::new(plans::drawn(seed), 2), plans::ledger);
     println!(
-        "outcome {:016x} {:?} {:?}",
-        ended.trace_hash, ended.simulated, ended.counts
+        "outcome {:016x} {:?} {:016x} {:?}",
+        storm.trace_hash, storm.counts, planned.trace_hash, planned.counts
     );
 }
 

@@ -5,6 +5,7 @@ mod datagrams;
 mod determinism;
 mod disks;
 mod machines;
+mod plans;
 mod speed;
 mod streams;
 mod time;
