@@ -99,15 +99,6 @@ impl Life {
                 self.disk.failing_sync = Some(self.rng.below(4));
             }
             let result = self.step();
-            if std::env::var("T").is_ok() {
-                eprintln!(
-                    "{step} {:?} next {} dur {} files {:?}",
-                    result,
-                    self.log.next(),
-                    self.log.durable(),
-                    self.disk.files()
-                );
-            }
             let crash = match result {
                 Ok(()) => {
                     self.alternative = None;
@@ -219,13 +210,6 @@ impl Life {
             let known = if sure { known } else { 0 };
             let options = options(self.segment_bytes, self.mutant);
             let opened = open_knowing(&mut self.disk, options, known);
-            if std::env::var("T").is_ok() {
-                eprintln!(
-                    "  open {:?} files {:?}",
-                    opened.as_ref().map(|(_, r, k)| (r, k.len())),
-                    self.disk.files()
-                );
-            }
             match opened {
                 Ok((log, recovery, records)) => {
                     self.torn += u32::from(recovery.torn.is_some());
@@ -278,13 +262,7 @@ impl Life {
 #[test]
 fn random_lives_follow_the_model() {
     let (mut crashes, mut torn) = (0, 0);
-    for seed in std::env::var("T").map_or(
-        0..std::env::var("N").map_or(1500, |n| n.parse().unwrap()),
-        |t| {
-            let t: u64 = t.parse().unwrap();
-            t..t + 1
-        },
-    ) {
+    for seed in 0..1500 {
         let mut life = Life::new(seed, None);
         life.run(300)
             .unwrap_or_else(|what| panic!("seed {seed}: {what}"));
