@@ -431,9 +431,11 @@ impl Core {
     /// Who leads as far as the scenario has said: of several, the one of the highest term, since a deposed leader
     /// that does not know it yet leads an older one.
     pub(super) fn leader(&self) -> Option<u32> {
-        let leaders = self.nodes.iter().zip(0..).filter(|(node, _)| {
-            node.machine == Machine::Running && node.role.0 == LEADER
-        });
+        let leaders = self
+            .nodes
+            .iter()
+            .zip(0..)
+            .filter(|(node, _)| node.machine == Machine::Running && node.role.0 == LEADER);
         leaders
             .max_by_key(|(node, _)| node.role.1)
             .map(|(_, number)| number)

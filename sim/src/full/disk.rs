@@ -13,8 +13,6 @@ use std::{
     sync::PoisonError,
 };
 
-
-
 /// The disk as one job sees it: every operation is traced and counted, and after the power fails in the middle of
 /// the job, none works.
 pub(super) struct NodeDisk<'a> {

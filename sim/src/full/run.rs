@@ -109,8 +109,7 @@ where
     F: Future<Output = T>,
 {
     let seed = settings.plan.seed;
-    let runtime =
-        madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
+    let runtime = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
     runtime.block_on(async move {
         let world = World::new(Core::new(settings));
         let pump = madsim::task::spawn(pump(world.clone()));

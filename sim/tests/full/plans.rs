@@ -137,10 +137,7 @@ fn clocks_drift_while_the_fault_lasts_and_no_longer() {
 #[test]
 fn a_step_moves_the_wall_clock() {
     let (targets, delta_ns) = (at(1), -5_000_000_000);
-    let plan = plan(
-        1,
-        vec![(4, 4, FaultKind::ClockStep { targets, delta_ns })],
-    );
+    let plan = plan(1, vec![(4, 4, FaultKind::ClockStep { targets, delta_ns })]);
     let ended = simulate(Settings::new(plan, 0), |world| async move {
         for node in 0..3 {
             idle(&world, node);
@@ -260,12 +257,18 @@ fn whoever_says_it_leads_is_struck() {
         world.note_state(2, LEADER, 4);
         assert_eq!(world.leader(), Some(1), "the higher term");
         world.sleep(3 * SECOND).await;
-        assert_eq!([0, 1, 2].map(|node| world.is_running(node)), [true, false, true]);
+        assert_eq!(
+            [0, 1, 2].map(|node| world.is_running(node)),
+            [true, false, true]
+        );
         assert_eq!(world.leader(), Some(2), "the dead do not lead");
         world.note_state(2, "follower", 6);
         world.note_state(0, LEADER, 6);
         world.sleep(4 * SECOND).await;
-        assert_eq!([0, 1, 2].map(|node| world.is_running(node)), [false, true, true]);
+        assert_eq!(
+            [0, 1, 2].map(|node| world.is_running(node)),
+            [false, true, true]
+        );
     });
     assert_eq!(ended.counts.faults["kill"], 2, "the third was not reached");
 }
@@ -336,7 +339,10 @@ fn a_slow_disk_is_slow_until_the_fault_ends() {
             world.sleep_until(SECOND * second).await;
             append(&host).await.unwrap();
             let took = world.now() - SECOND * second;
-            assert!(took >= MILLISECOND * least && took < MILLISECOND * most, "{took:?}");
+            assert!(
+                took >= MILLISECOND * least && took < MILLISECOND * most,
+                "{took:?}"
+            );
         }
     });
 }
@@ -355,7 +361,9 @@ pub(super) async fn ledger(world: World) -> u64 {
     let clients: Vec<_> = (0..2)
         .map(|number| {
             let outside = world.clone();
-            world.client(&format!("client-{number}"), move |host| asker(outside, host))
+            world.client(&format!("client-{number}"), move |host| {
+                asker(outside, host)
+            })
         })
         .collect();
     world.until_end().await;
