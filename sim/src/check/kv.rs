@@ -9,7 +9,7 @@ use super::{
     linearizability::{self, Model, Verdict},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A key of the workload, by number.
 pub type Key = u32;
@@ -320,6 +320,7 @@ pub fn linearizable(history: &[Operation]) -> Result<(), Violation> {
     let mut by_key: BTreeMap<Key, Vec<linearizability::Operation<KeyCall, KeyReturn>>> =
         BTreeMap::new();
     let keys: Vec<Key> = keys_of(history);
+    let seen = first_seen(history);
     for operation in history {
         match &operation.call {
             Call::Range { from, to } => {
@@ -328,13 +329,18 @@ pub fn linearizable(history: &[Operation]) -> Result<(), Violation> {
                 }
             }
             Call::Get { key } => push(&mut by_key, *key, KeyCall::Get, operation),
-            Call::Put { key, value } => push(&mut by_key, *key, KeyCall::Put(*value), operation),
+            Call::Put { key, value } => {
+                push_write(&mut by_key, *key, KeyCall::Put(*value), operation, seen.get(value));
+            }
             Call::Delete { key } => push(&mut by_key, *key, KeyCall::Delete, operation),
             Call::CompareAndSet {
                 key,
                 expected,
                 value,
-            } => push(&mut by_key, *key, KeyCall::Cas(*expected, *value), operation),
+            } => {
+                let call = KeyCall::Cas(*expected, *value);
+                push_write(&mut by_key, *key, call, operation, seen.get(value));
+            }
         }
     }
     for (key, operations) in &by_key {
@@ -363,6 +369,45 @@ pub fn linearizable(history: &[Operation]) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// By value: when a read that found it returned first, and the revision that it found.
+fn first_seen(history: &[Operation]) -> HashMap<Value, (u64, Revision)> {
+    let mut seen: HashMap<Value, (u64, Revision)> = HashMap::new();
+    for operation in history {
+        if let Some((at, answer)) = &operation.returned
+            && let Body::Read(found) = &answer.body
+        {
+            for f in found {
+                let first = seen.entry(f.value).or_insert((*at, f.modified));
+                if *at < first.0 {
+                    *first = (*at, f.modified);
+                }
+            }
+        }
+    }
+    seen
+}
+
+/// A write whose answer never came, but whose value somebody found: it happened, before that read returned.
+fn push_write(
+    by_key: &mut BTreeMap<Key, Vec<linearizability::Operation<KeyCall, KeyReturn>>>,
+    key: Key,
+    call: KeyCall,
+    operation: &Operation,
+    seen: Option<&(u64, Revision)>,
+) {
+    match (&operation.returned, seen) {
+        (None, Some((at, revision))) if *at >= operation.called => {
+            let operations = by_key.entry(key).or_default();
+            operations.push(linearizability::Operation {
+                called: operation.called,
+                returned: Some((*at, KeyReturn::Written(*revision))),
+                call,
+            });
+        }
+        _ => push(by_key, key, call, operation),
+    }
 }
 
 fn keys_of(history: &[Operation]) -> Vec<Key> {
@@ -435,6 +480,9 @@ enum KeyReturn {
     Deleted(bool),
 }
 
+/// The value of a write that nobody heard of and nobody read: which one it was makes no difference.
+const NEVER_SEEN: Value = 0;
+
 /// The value and the revision that wrote it; a write whose answer never came has a revision that nobody knows yet.
 type KeyState = Option<(Value, Option<Revision>)>;
 
@@ -478,7 +526,7 @@ impl Model for OneKey {
             (KeyCall::Put(value), Some(KeyReturn::Written(revision))) => {
                 newer(*revision).then_some(Some((*value, Some(*revision))))
             }
-            (KeyCall::Put(value), None) => Some(Some((*value, None))),
+            (KeyCall::Put(_), None) => Some(Some((NEVER_SEEN, None))),
             (KeyCall::Delete, Some(KeyReturn::Deleted(found))) => {
                 (state.is_some() == *found).then_some(None)
             }
@@ -491,10 +539,18 @@ impl Model for OneKey {
                 may_differ(*expected).then_some(*state)
             }
             // Not carried out is covered by never being taken.
-            (KeyCall::Cas(expected, value), None) => {
-                may_match(*expected).then_some(Some((*value, None)))
+            (KeyCall::Cas(expected, _), None) => {
+                may_match(*expected).then_some(Some((NEVER_SEEN, None)))
             }
             _ => None,
+        }
+    }
+
+    fn are_interchangeable(&self, a: &KeyCall, b: &KeyCall) -> bool {
+        match (a, b) {
+            (KeyCall::Put(_), KeyCall::Put(_)) | (KeyCall::Delete, KeyCall::Delete) => true,
+            (KeyCall::Cas(a, _), KeyCall::Cas(b, _)) => a == b,
+            _ => false,
         }
     }
 }

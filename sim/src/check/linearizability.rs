@@ -31,6 +31,12 @@ pub trait Model {
         call: &Self::Call,
         returned: Option<&Self::Return>,
     ) -> Option<Self::State>;
+
+    /// Whether two calls whose clients never heard have the same effect in every state. The search then tries the
+    /// earlier one only: it can go wherever the later one can.
+    fn are_interchangeable(&self, _a: &Self::Call, _b: &Self::Call) -> bool {
+        false
+    }
 }
 
 /// One operation of a history. Times are in any unit that orders them.
@@ -142,28 +148,44 @@ impl<'a, M: Model> Search<'a, M> {
             HashSet::default();
         let mut stack: Vec<(usize, M::State)> = Vec::new();
         let (mut longest, mut stuck) = (Vec::new(), None);
+        // Operations with an answer are tried before those without: the latter could go nearly anywhere, and mostly
+        // are not needed, so they are taken only where nothing else can go on.
+        let mut answered = true;
         let mut at = self.next[HEAD];
         while returned < must_return {
             let event = self.events[at];
             if at != HEAD && event.is_call {
+                let has_answer = self.history[event.operation].returned.is_some();
+                if has_answer != answered || (!has_answer && self.has_earlier_twin(at)) {
+                    at = self.next[at];
+                    continue;
+                }
                 steps += 1;
                 if steps > max_steps {
                     return Verdict::Undecided;
                 }
                 let operation = &self.history[event.operation];
                 let result = operation.returned.as_ref().map(|(_, r)| r);
-                if let Some(after) = self.model.step(&state, &operation.call, result) {
+                let after = self.model.step(&state, &operation.call, result);
+                // One that changes nothing and was never answered might as well not have happened.
+                if let Some(after) = after.filter(|after| answered || *after != state) {
                     taken.insert(event.operation);
                     if seen.insert((taken.clone(), after.clone())) {
                         stack.push((event.operation, std::mem::replace(&mut state, after)));
                         self.lift(event.operation);
                         returned += usize::from(operation.returned.is_some());
                         at = self.next[HEAD];
+                        answered = true;
                         continue;
                     }
                     taken.remove(event.operation);
                 }
                 at = self.next[at];
+                continue;
+            }
+            if answered {
+                answered = false;
+                at = self.next[HEAD];
                 continue;
             }
             // A return that is reached before its operation was taken, or the end: the last choice was wrong.
@@ -180,8 +202,27 @@ impl<'a, M: Model> Search<'a, M> {
             returned -= usize::from(self.history[operation].returned.is_some());
             self.put_back(operation);
             at = self.next[self.places[operation].0];
+            answered = self.history[operation].returned.is_some();
         }
         Verdict::Linearizable
+    }
+
+    /// Whether an interchangeable operation without an answer comes before the one called at `place`.
+    fn has_earlier_twin(&self, place: usize) -> bool {
+        let call = &self.history[self.events[place].operation].call;
+        let mut at = self.next[HEAD];
+        while at != place {
+            let event = self.events[at];
+            let earlier = &self.history[event.operation];
+            if event.is_call
+                && earlier.returned.is_none()
+                && self.model.are_interchangeable(&earlier.call, call)
+            {
+                return true;
+            }
+            at = self.next[at];
+        }
+        false
     }
 
     fn lift(&mut self, operation: usize) {
