@@ -11,7 +11,9 @@
 )]
 
 pub mod cargo;
+pub mod crew;
 pub mod lint;
+pub mod simulate;
 pub mod worker;
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{Verdict, XtaskError, lint, workspace_root};
+use xtask::{Verdict, XtaskError, lint, simulate, workspace_root};
 
 /// The tools of the Holdfast workspace.
 #[derive(Parser)]
@@ -17,6 +17,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run scenarios in the deterministic simulator, many seeds or one
+    Simulate(simulate::Arguments),
     /// Check formatting, clippy, the floors between rooms and the conventions of the source
     Lint(lint::Arguments),
 }
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<Verdict, XtaskError> {
     let root = workspace_root()?;
     match command {
+        Command::Simulate(arguments) => simulate::run(&root, &arguments),
         Command::Lint(arguments) => lint::run(&root, &arguments),
     }
 }
