@@ -178,7 +178,8 @@ impl KvOutcome {
 
     /// What [`encode`](KvOutcome::encode) wrote; `None` for anything else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
+        let (outcome, rest) = postcard::take_from_bytes(bytes).ok()?;
+        rest.is_empty().then_some(outcome)
     }
 
     /// The store's revision after the command.

@@ -8,10 +8,7 @@
 
 use crate::{Kv, store::Change};
 use holdfast_replica::CorruptSnapshot;
-use std::{
-    hash::{Hash, Hasher},
-    io::{self, Read, Write},
-};
+use std::io::{self, Read, Write};
 
 const VERSION: u8 = 1;
 
@@ -63,16 +60,30 @@ pub fn read(source: &mut dyn Read) -> Result<Kv, CorruptSnapshot> {
     }
 }
 
-/// A hash over everything that a snapshot would hold.
+/// A hash over the bytes of the snapshot.
 pub fn digest(kv: &Kv) -> u64 {
-    let (revision, compact_revision, changes) = kv.parts();
-    // Keys are fixed: the same on every node that runs the same build, which is all that a digest is compared between.
-    let mut hasher = std::hash::DefaultHasher::new();
-    (revision, compact_revision).hash(&mut hasher);
-    for entry in changes {
-        entry.hash(&mut hasher);
+    let mut hash = Fnv(FNV_OFFSET);
+    write(kv, &mut hash).expect("a hash takes everything");
+    hash.0
+}
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x100_0000_01b3;
+
+/// FNV-1a with 64 bits: the same on every node and with every compiler.
+struct Fnv(u64);
+
+impl Write for Fnv {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
+        }
+        Ok(bytes.len())
     }
-    hasher.finish()
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn take<const N: usize>(source: &mut dyn Read) -> Result<[u8; N], CorruptSnapshot> {
