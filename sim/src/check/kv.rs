@@ -330,7 +330,13 @@ pub fn linearizable(history: &[Operation]) -> Result<(), Violation> {
             }
             Call::Get { key } => push(&mut by_key, *key, KeyCall::Get, operation),
             Call::Put { key, value } => {
-                push_write(&mut by_key, *key, KeyCall::Put(*value), operation, seen.get(value));
+                push_write(
+                    &mut by_key,
+                    *key,
+                    KeyCall::Put(*value),
+                    operation,
+                    seen.get(value),
+                );
             }
             Call::Delete { key } => push(&mut by_key, *key, KeyCall::Delete, operation),
             Call::CompareAndSet {
@@ -402,7 +408,13 @@ fn push_write(
             let operations = by_key.entry(key).or_default();
             operations.push(linearizability::Operation {
                 called: operation.called,
-                returned: Some((*at, KeyReturn::Written(*revision))),
+                returned: Some((
+                    *at,
+                    KeyReturn {
+                        revision: *revision,
+                        outcome: KeyOutcome::Written,
+                    },
+                )),
                 call,
             });
         }
@@ -433,19 +445,20 @@ fn push(
     operation: &Operation,
 ) {
     let returned = operation.returned.as_ref().map(|(at, answer)| {
-        let returned = match &answer.body {
-            Body::Put => KeyReturn::Written(answer.revision),
-            Body::Deleted(found) => KeyReturn::Deleted(*found),
-            Body::CompareAndSet(true) => KeyReturn::Written(answer.revision),
-            Body::CompareAndSet(false) => KeyReturn::Refused,
-            Body::Read(found) => KeyReturn::Read(
+        let outcome = match &answer.body {
+            Body::Put => KeyOutcome::Written,
+            Body::Deleted(found) => KeyOutcome::Deleted(*found),
+            Body::CompareAndSet(true) => KeyOutcome::Written,
+            Body::CompareAndSet(false) => KeyOutcome::Refused,
+            Body::Read(found) => KeyOutcome::Read(
                 found
                     .iter()
                     .find(|f| f.key == key)
                     .map(|f| (f.value, f.modified)),
             ),
         };
-        (*at, returned)
+        let revision = answer.revision;
+        (*at, KeyReturn { revision, outcome })
     });
     // A read whose answer never came says nothing.
     if returned.is_none() && matches!(call, KeyCall::Get) {
@@ -473,9 +486,16 @@ enum KeyCall {
 }
 
 #[derive(Clone, Debug)]
-enum KeyReturn {
+struct KeyReturn {
+    /// The store's revision. It belongs to what clients see: it never falls from one operation to the next.
+    revision: Revision,
+    outcome: KeyOutcome,
+}
+
+#[derive(Clone, Debug)]
+enum KeyOutcome {
     Read(Option<(Value, Revision)>),
-    Written(Revision),
+    Written,
     Refused,
     Deleted(bool),
 }
@@ -484,7 +504,14 @@ enum KeyReturn {
 const NEVER_SEEN: Value = 0;
 
 /// The value and the revision that wrote it; a write whose answer never came has a revision that nobody knows yet.
-type KeyState = Option<(Value, Option<Revision>)>;
+type Held = Option<(Value, Option<Revision>)>;
+
+/// What a key holds, and the revision of the last operation that was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct KeyState {
+    held: Held,
+    revision: Revision,
+}
 
 impl Model for OneKey {
     type Call = KeyCall;
@@ -492,7 +519,10 @@ impl Model for OneKey {
     type State = KeyState;
 
     fn initial(&self) -> KeyState {
-        None
+        KeyState {
+            held: None,
+            revision: 0,
+        }
     }
 
     fn step(
@@ -501,49 +531,14 @@ impl Model for OneKey {
         call: &KeyCall,
         returned: Option<&KeyReturn>,
     ) -> Option<KeyState> {
-        let newer = |revision: Revision| {
-            state
-                .and_then(|(_, r)| r)
-                .is_none_or(|known| revision > known)
-        };
-        // Unknown revisions may be what was expected, and may not.
-        let may_match = |expected: Revision| match state {
-            None => expected == 0,
-            Some((_, None)) => expected != 0,
-            Some((_, Some(revision))) => *revision == expected,
-        };
-        let may_differ = |expected: Revision| match state {
-            Some((_, None)) => true,
-            _ => !may_match(expected),
-        };
-        match (call, returned) {
-            (KeyCall::Get, Some(KeyReturn::Read(None))) => state.is_none().then_some(None),
-            (KeyCall::Get, Some(KeyReturn::Read(Some((value, revision))))) => {
-                let (held, known) = (*state)?;
-                (held == *value && known.is_none_or(|known| known == *revision))
-                    .then_some(Some((*value, Some(*revision))))
-            }
-            (KeyCall::Put(value), Some(KeyReturn::Written(revision))) => {
-                newer(*revision).then_some(Some((*value, Some(*revision))))
-            }
-            (KeyCall::Put(_), None) => Some(Some((NEVER_SEEN, None))),
-            (KeyCall::Delete, Some(KeyReturn::Deleted(found))) => {
-                (state.is_some() == *found).then_some(None)
-            }
-            (KeyCall::Delete, None) => Some(None),
-            (KeyCall::Cas(expected, value), Some(KeyReturn::Written(revision))) => {
-                (may_match(*expected) && newer(*revision))
-                    .then_some(Some((*value, Some(*revision))))
-            }
-            (KeyCall::Cas(expected, _), Some(KeyReturn::Refused)) => {
-                may_differ(*expected).then_some(*state)
-            }
-            // Not carried out is covered by never being taken.
-            (KeyCall::Cas(expected, _), None) => {
-                may_match(*expected).then_some(Some((NEVER_SEEN, None)))
-            }
-            _ => None,
+        let revision = returned.map_or(state.revision, |returned| returned.revision);
+        if revision < state.revision {
+            return None;
         }
+        let outcome = returned.map(|returned| &returned.outcome);
+        let is_newer = revision > state.revision;
+        let held = step_held(&state.held, call, outcome, revision, is_newer)?;
+        Some(KeyState { held, revision })
     }
 
     fn are_interchangeable(&self, a: &KeyCall, b: &KeyCall) -> bool {
@@ -552,6 +547,55 @@ impl Model for OneKey {
             (KeyCall::Cas(a, _), KeyCall::Cas(b, _)) => a == b,
             _ => false,
         }
+    }
+}
+
+/// What the key holds after an operation at `revision`, which is newer than that of the last one or the same.
+fn step_held(
+    state: &Held,
+    call: &KeyCall,
+    returned: Option<&KeyOutcome>,
+    revision: Revision,
+    is_newer: bool,
+) -> Option<Held> {
+    // Unknown revisions may be what was expected, and may not.
+    let may_match = |expected: Revision| match state {
+        None => expected == 0,
+        Some((_, None)) => expected != 0,
+        Some((_, Some(revision))) => *revision == expected,
+    };
+    let may_differ = |expected: Revision| match state {
+        Some((_, None)) => true,
+        _ => !may_match(expected),
+    };
+    match (call, returned) {
+        (KeyCall::Get, Some(KeyOutcome::Read(None))) => state.is_none().then_some(None),
+        (KeyCall::Get, Some(KeyOutcome::Read(Some((value, modified))))) => {
+            let (held, known) = (*state)?;
+            let fits = held == *value
+                && known.is_none_or(|known| known == *modified)
+                && *modified <= revision;
+            fits.then_some(Some((*value, Some(*modified))))
+        }
+        (KeyCall::Put(value), Some(KeyOutcome::Written)) => {
+            is_newer.then_some(Some((*value, Some(revision))))
+        }
+        (KeyCall::Put(_), None) => Some(Some((NEVER_SEEN, None))),
+        (KeyCall::Delete, Some(KeyOutcome::Deleted(found))) => {
+            (state.is_some() == *found && (is_newer || !found)).then_some(None)
+        }
+        (KeyCall::Delete, None) => Some(None),
+        (KeyCall::Cas(expected, value), Some(KeyOutcome::Written)) => {
+            (may_match(*expected) && is_newer).then_some(Some((*value, Some(revision))))
+        }
+        (KeyCall::Cas(expected, _), Some(KeyOutcome::Refused)) => {
+            may_differ(*expected).then_some(*state)
+        }
+        // Not carried out is covered by never being taken.
+        (KeyCall::Cas(expected, _), None) => {
+            may_match(*expected).then_some(Some((NEVER_SEEN, None)))
+        }
+        _ => None,
     }
 }
 
@@ -606,7 +650,13 @@ mod tests {
     }
 
     fn put(called: u64, key: Key, value: Value, revision: u64) -> Operation {
-        operation(called, called + 1, Call::Put { key, value }, revision, Body::Put)
+        operation(
+            called,
+            called + 1,
+            Call::Put { key, value },
+            revision,
+            Body::Put,
+        )
     }
 
     fn get(called: u64, key: Key, revision: u64, found: Option<(Value, Revision)>) -> Operation {

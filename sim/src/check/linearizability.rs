@@ -100,7 +100,10 @@ impl<'a, M: Model> Search<'a, M> {
         let mut order: Vec<(u64, bool, usize)> = Vec::with_capacity(history.len() * 2);
         for (i, operation) in history.iter().enumerate() {
             let end = operation.returned.as_ref().map_or(u64::MAX, |(at, _)| *at);
-            assert!(end >= operation.called, "an operation returns after its call");
+            assert!(
+                end >= operation.called,
+                "an operation returns after its call"
+            );
             order.push((operation.called, false, i));
             order.push((end, true, i));
         }
@@ -135,11 +138,7 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     fn run(mut self, max_steps: u64) -> Verdict {
-        let must_return = self
-            .history
-            .iter()
-            .filter(|o| o.returned.is_some())
-            .count();
+        let must_return = self.history.iter().filter(|o| o.returned.is_some()).count();
         let mut returned = 0;
         let mut steps = 0;
         let mut state = self.model.initial();
@@ -167,8 +166,9 @@ impl<'a, M: Model> Search<'a, M> {
                 let operation = &self.history[event.operation];
                 let result = operation.returned.as_ref().map(|(_, r)| r);
                 let after = self.model.step(&state, &operation.call, result);
-                // One that changes nothing and was never answered might as well not have happened.
-                if let Some(after) = after.filter(|after| answered || *after != state) {
+                let after =
+                    after.filter(|after| answered || !self.is_detour(&stack, &state, after));
+                if let Some(after) = after {
                     taken.insert(event.operation);
                     if seen.insert((taken.clone(), after.clone())) {
                         stack.push((event.operation, std::mem::replace(&mut state, after)));
@@ -205,6 +205,16 @@ impl<'a, M: Model> Search<'a, M> {
             answered = self.history[operation].returned.is_some();
         }
         Verdict::Linearizable
+    }
+
+    /// Whether operations without answers, taken one after the other, lead back to a state that was there before the
+    /// first of them or in between: those on the way might as well not have happened.
+    fn is_detour(&self, stack: &[(usize, M::State)], state: &M::State, after: &M::State) -> bool {
+        let unheard = stack
+            .iter()
+            .rev()
+            .take_while(|(operation, _)| self.history[*operation].returned.is_none());
+        after == state || unheard.into_iter().any(|(_, before)| before == after)
     }
 
     /// Whether an interchangeable operation without an answer comes before the one called at `place`.

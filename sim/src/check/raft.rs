@@ -126,7 +126,10 @@ impl RaftChecker {
                     if at != self.applied.len() {
                         return Err(Violation::new(
                             "state-machine-safety",
-                            format!("node {node} applied {} before anybody had {at}", entry.index),
+                            format!(
+                                "node {node} applied {} before anybody had {at}",
+                                entry.index
+                            ),
                         )
                         .at(node as u32 - 1));
                     }
@@ -187,7 +190,10 @@ pub fn durable_promise(
         holdfast_raft::Body::VoteReply {
             pre: false,
             granted: true,
-        } => durable.term < message.term || (durable.term == message.term && durable.vote != Some(message.to)),
+        } => {
+            durable.term < message.term
+                || (durable.term == message.term && durable.vote != Some(message.to))
+        }
         holdfast_raft::Body::Appended { matched } => {
             matched > durable_index || durable.term < message.term
         }
