@@ -112,6 +112,10 @@ impl Api {
     /// Reads a JSON body.
     async fn json<T: serde::de::DeserializeOwned>(&self, body: Incoming) -> Result<T, Problem> {
         let bytes = self.body(body, self.limits.body_bytes).await?;
+        // The decoder would take an array for an object, its elements in the order of the members.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::bad_request("the body must be a JSON object"));
+        }
         serde_json::from_slice(&bytes).map_err(|error| {
             Problem::bad_request(format!("the body is not the JSON expected here: {error}"))
         })

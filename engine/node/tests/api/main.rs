@@ -1,0 +1,9 @@
+//! The REST interface of a node on this operating system, spoken to over raw sockets: what is refused, and how; that
+//! watches keep what they promise; that no bytes kill the node.
+// These tests are clients from outside: they use the operating system's sockets and threads.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod commands;
+mod hostile;
+mod node;
+mod watches;

@@ -1,0 +1,117 @@
+//! The data folder: whose it is, and what happens when it is damaged.
+
+use crate::engine::{Engine, refused_start};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+#[test]
+fn a_folder_of_another_cluster_or_node_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    Engine::start(folder.path()).stop();
+    let before = contents(folder.path());
+    let (code, stderr) = refused_start(folder.path(), &["--cluster-name", "other"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains("`holdfast`") && stderr.contains("`other`"),
+        "{stderr}"
+    );
+    let peers = [
+        "--id",
+        "2",
+        "--peer",
+        "1=127.0.0.1:1",
+        "--peer",
+        "2=127.0.0.1:2",
+    ];
+    let (code, stderr) = refused_start(folder.path(), &peers);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains("belongs to node 1, not to node 2"),
+        "{stderr}"
+    );
+    assert!(contents(folder.path()) == before, "nothing was touched");
+}
+
+#[test]
+fn damage_in_the_middle_of_the_log_is_named_and_nothing_is_deleted() {
+    for stop in [Engine::stop as fn(Engine), Engine::kill] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = Engine::start(folder.path());
+        for key in 0..20 {
+            engine.kv_out(&["put", &format!("key-{key:02}"), &"v".repeat(200)]);
+        }
+        stop(engine);
+        let log = folder.path().join("replica/log/0000000000000001.log");
+        let mut bytes = fs::read(&log).expect("a log");
+        let at = find(&bytes, b"key-07") + 20;
+        for byte in &mut bytes[at..at + 8] {
+            *byte ^= 0xff;
+        }
+        fs::write(&log, &bytes).expect("written");
+
+        let (code, stderr) = refused_start(folder.path(), &[]);
+        assert_eq!(code, Some(1), "{stderr}");
+        // An election's empty entry comes first, then the puts: key-07 is the ninth record.
+        assert!(
+            stderr.contains("records 9 to 9 are damaged"),
+            "the record is named: {stderr}"
+        );
+        assert!(
+            stderr.contains("0000000000000001.log"),
+            "the file is named: {stderr}"
+        );
+        assert!(
+            fs::read(&log).expect("a log") == bytes,
+            "the log is as it was"
+        );
+
+        // The same bytes put right: all of it is there.
+        for byte in &mut bytes[at..at + 8] {
+            *byte ^= 0xff;
+        }
+        fs::write(&log, &bytes).expect("written");
+        let engine = Engine::start(folder.path());
+        assert_eq!(
+            engine.kv_out(&["get", "key-19"]),
+            format!("{}\n", "v".repeat(200))
+        );
+        assert_eq!(engine.kv_out(&["list", "key-"]).lines().count(), 20);
+    }
+}
+
+#[test]
+fn a_damaged_identity_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    Engine::start(folder.path()).stop();
+    let file = folder.path().join("identity");
+    let text = fs::read_to_string(&file).expect("an identity");
+    fs::write(&file, text.replace("node = 1", "node = 3")).expect("written");
+    let (code, stderr) = refused_start(folder.path(), &[]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("identity is damaged"), "{stderr}");
+}
+
+/// Every file under a folder and what is in it.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else {
+            let bytes = fs::read(&path).expect("a file");
+            files.insert(path, bytes);
+        }
+    }
+    files
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> usize {
+    let at = haystack
+        .windows(needle.len())
+        .position(|window| window == needle);
+    at.expect("the key is in the log")
+}

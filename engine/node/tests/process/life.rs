@@ -1,0 +1,236 @@
+//! Starting, serving, stopping.
+
+use crate::engine::{Engine, free_ports, refused_start, run, skip};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+};
+
+#[test]
+fn it_starts_without_being_told_anything() {
+    let taken = [7480, 7481].map(|port| TcpListener::bind(("127.0.0.1", port)));
+    if taken.iter().any(Result::is_err) {
+        return skip("the start without configuration: somebody has port 7480 or 7481");
+    }
+    drop(taken);
+    let work = tempfile::tempdir().expect("a folder");
+    let engine = Engine::start_bare(work.path());
+    assert_eq!(engine.address, "127.0.0.1:7480");
+    assert_eq!(engine.kv_out(&["put", "a", "hello"]), "revision 2\n");
+    assert!(work.path().join("holdfast-data/identity").is_file());
+    engine.stop();
+}
+
+#[test]
+fn the_command_line_reads_and_changes_keys() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::start(folder.path());
+    engine.kv_out(&["put", "a/1", "one"]);
+    engine.kv_out(&["put", "a/2", "two"]);
+    assert_eq!(engine.kv_out(&["get", "a/1"]), "one\n");
+    assert_eq!(
+        engine.kv_out(&["get", "a/", "--prefix"]),
+        "a/1\tone\na/2\ttwo\n"
+    );
+    assert_eq!(engine.kv_out(&["delete", "a/1"]), "deleted 1, revision 4\n");
+    assert_eq!(engine.kv_out(&["list"]), "a/2\tversion 1\trevision 3\n");
+    assert_eq!(engine.kv_out(&["get", "a/1", "--revision", "2"]), "one\n");
+    let missing = engine.kv(&["get", "a/1"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&missing.stderr),
+        "error: no such key: a/1\n"
+    );
+    let not = engine.kv(&["put", "a/2", "three", "--if-revision", "2"]);
+    assert_eq!(not.status.code(), Some(1), "{not:?}");
+    assert_eq!(
+        engine.kv_out(&["compact", "4"]),
+        "readable from revision 4 to 4\n"
+    );
+    let address = engine.address.clone();
+    engine.stop();
+    let (code, stderr) = run(&[
+        "kv",
+        "get",
+        "a",
+        "--timeout",
+        "100ms",
+        "--endpoint",
+        &address,
+    ]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains(&address), "{stderr}");
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("engine.toml");
+    for (text, words) in [
+        (
+            "[raft]\n\nelection_timeuot = '1s'\n",
+            &["engine.toml:3", "election_timeuot", "election_timeout"][..],
+        ),
+        ("[node]\nid = 'one'\n", &["engine.toml:2", "id"]),
+        (
+            "[node]\nid = 7\n[cluster.peers]\n1 = 'a:1'\n",
+            &["node.id", "7"],
+        ),
+        (
+            "[node]\nlisten = '0.0.0.0:1'\n",
+            &["node.listen", "--insecure"],
+        ),
+        (
+            "[raft]\nheartbeat_interval = '2s'\n",
+            &["raft.heartbeat_interval"],
+        ),
+        ("nonsense", &["engine.toml:1"]),
+    ] {
+        std::fs::write(&file, text).expect("written");
+        let (code, stderr) = run(&["serve", "--config", file.to_str().expect("text")]);
+        assert_eq!(code, Some(2), "{stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "`{word}` is missing in: {stderr}");
+        }
+    }
+    let (code, stderr) = run(&["serve", "--config", "there/is/no/such.toml"]);
+    assert!(
+        code == Some(2) && stderr.contains("no/such.toml"),
+        "{stderr}"
+    );
+    let (code, stderr) = run(&["serve", "--lisen", "127.0.0.1:1"]);
+    assert!(code == Some(2) && stderr.contains("--listen"), "{stderr}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let data = folder.path().to_str().expect("text");
+    for option in ["--listen", "--peer-listen"] {
+        let other = if option == "--listen" {
+            "--peer-listen"
+        } else {
+            "--listen"
+        };
+        let (code, stderr) = run(&[
+            "serve",
+            "--data",
+            data,
+            option,
+            &address,
+            other,
+            "127.0.0.1:0",
+        ]);
+        assert!(code == Some(1) && stderr.contains(&address), "{stderr}");
+    }
+    // What the failed start had taken is free again.
+    Engine::start(folder.path()).stop();
+}
+
+#[test]
+fn a_second_start_on_the_same_folder_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::start(folder.path());
+    let (code, stderr) = refused_start(folder.path(), &[]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("in use by another process"), "{stderr}");
+    engine.kv_out(&["put", "a", "unharmed"]);
+    engine.stop();
+}
+
+#[test]
+fn what_was_acknowledged_survives_stop_and_kill() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for round in 0..6 {
+        let engine = Engine::start(folder.path());
+        for before in 0..round {
+            let key = format!("k{before}");
+            assert_eq!(engine.kv_out(&["get", &key]), format!("v{before}\n"));
+        }
+        engine.kv_out(&["put", &format!("k{round}"), &format!("v{round}")]);
+        if round % 2 == 0 {
+            engine.stop()
+        } else {
+            engine.kill()
+        }
+    }
+}
+
+#[test]
+fn an_orderly_stop_ends_watches_and_lets_requests_finish() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::start(folder.path());
+    let mut watch = TcpStream::connect(&engine.address).expect("connects");
+    let request = "GET /v1/kv/watch?prefix= HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n";
+    watch.write_all(request.as_bytes()).expect("sent");
+    let mut watch = BufReader::new(watch);
+    let mut line = String::new();
+    while !line.contains("created") {
+        line.clear();
+        assert_ne!(watch.read_line(&mut line).expect("a line"), 0);
+    }
+    // A put whose body is still under way when the node is told to stop.
+    let mut put = TcpStream::connect(&engine.address).expect("connects");
+    put.write_all(b"PUT /v1/kv/keys/a HTTP/1.1\r\nHost: n\r\nContent-Length: 5\r\n\r\nhel")
+        .expect("sent");
+    // It is under way when a request that was sent later has been answered on another connection.
+    engine.kv_out(&["put", "b", "x"]);
+    engine.signal("-TERM");
+    let mut rest = String::new();
+    watch.read_to_string(&mut rest).expect("text");
+    assert!(rest.contains("\"closing\""), "{rest}");
+    put.write_all(b"lo").expect("sent");
+    let mut answer = String::new();
+    put.read_to_string(&mut answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (status, log) = engine.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let engine = Engine::start(folder.path());
+    assert_eq!(engine.kv_out(&["get", "a"]), "hello\n");
+}
+
+#[test]
+fn three_nodes_survive_the_loss_of_any_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ports = free_ports(6);
+    let start = |id: usize| {
+        let mut arguments = vec!["--id".to_owned(), id.to_string()];
+        let addresses = [
+            ("--listen", ports[id - 1]),
+            ("--peer-listen", ports[id + 2]),
+        ];
+        for (option, port) in addresses {
+            arguments.extend([option.to_owned(), format!("127.0.0.1:{port}")]);
+        }
+        for peer in 1..=3 {
+            arguments.extend([
+                "--peer".to_owned(),
+                format!("{peer}=127.0.0.1:{}", ports[peer + 2]),
+            ]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Engine::start_with(&folder.path().join(id.to_string()), &arguments)
+    };
+    let mut nodes = vec![start(1), start(2), start(3)];
+    for round in 0..3 {
+        for (at, node) in nodes.iter().enumerate() {
+            node.kv_out(&["put", &format!("{round}/{at}"), "there", "--timeout", "60s"]);
+        }
+        nodes.remove(round).kill();
+        nodes[0].kv_out(&[
+            "put",
+            &format!("{round}/without"),
+            "there",
+            "--timeout",
+            "60s",
+        ]);
+        nodes.insert(round, start(round + 1));
+        let listed = nodes[round].kv_out(&["get", "", "--prefix", "--timeout", "60s"]);
+        assert_eq!(listed.matches("there").count(), (round + 1) * 4, "{listed}");
+    }
+    for node in nodes {
+        node.stop();
+    }
+}

@@ -1,0 +1,8 @@
+//! The binary `engine` as an operator meets it: how it starts, what it refuses, how it stops, what survives.
+// These tests start processes and look into their files.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod curl;
+mod engine;
+mod folder;
+mod life;
