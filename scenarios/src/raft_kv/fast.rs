@@ -37,6 +37,7 @@ pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
     let setup = Setup {
         settings: chosen.settings,
         segment_bytes: chosen.segment_bytes,
+        snapshot_chunk_bytes: chosen.snapshot_chunk_bytes,
         machine: Kv::new(),
         clients: ClientOptions {
             clients: chosen.clients,

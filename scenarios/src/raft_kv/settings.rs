@@ -20,6 +20,8 @@ pub struct Chosen {
     pub settings: Settings,
     /// Bytes after which a log begins a new segment.
     pub segment_bytes: u64,
+    /// Bytes in which snapshots are sent.
+    pub snapshot_chunk_bytes: usize,
     /// How many clients there are.
     pub clients: u32,
     /// How many keys they share.
@@ -71,6 +73,7 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
             snapshot_retry: 500 * MS,
             mutant,
         },
+        snapshot_chunk_bytes: draws.magnitude(1 << 8, 1 << 16) as usize,
         segment_bytes: draws.magnitude(1 << 10, 1 << 18),
         clients: draws.range(8, 17) as u32,
         keys: draws.magnitude(2, 32) as u32,

@@ -25,6 +25,8 @@ pub struct Setup<M> {
     pub settings: Settings,
     /// Bytes after which a log begins a new segment.
     pub segment_bytes: u64,
+    /// Bytes in which snapshots are sent.
+    pub snapshot_chunk_bytes: usize,
     /// The state machine before the first entry.
     pub machine: M,
     /// How clients behave.
@@ -321,9 +323,7 @@ impl<W: Workload> Cluster<W> {
     // ---- Messages ----
 
     fn send(&mut self, from: u32, to: u32, bytes: usize, body: ParcelBody<W::Call, W::Answer>) {
-        let deliveries = self
-            .links
-            .transmit(self.now, from, to, bytes as u64);
+        let deliveries = self.links.transmit(self.now, from, to, bytes as u64);
         let arrivals = deliveries.times();
         let now = self.now;
         self.trace.timeline(|t| {
@@ -355,7 +355,8 @@ impl<W: Workload> Cluster<W> {
         let (from, to) = (parcel.from, parcel.to);
         match parcel.body {
             ParcelBody::Peer(message) => {
-                self.trace.record(self.now, to, 1, u64::from(from), digest(&message));
+                self.trace
+                    .record(self.now, to, 1, u64::from(from), digest(&message));
                 let now = self.now;
                 let node = &mut self.nodes[to as usize];
                 let mono = node.clock.monotonic(now).as_nanos();
@@ -402,7 +403,9 @@ impl<W: Workload> Cluster<W> {
         };
         match asked {
             Ok(request) => {
-                running.waiting.insert(request.number, (from, attempt, call));
+                running
+                    .waiting
+                    .insert(request.number, (from, attempt, call));
             }
             Err(rejection) => {
                 let reply = Reply::Rejected(rejection);

@@ -87,6 +87,7 @@ impl<W: Workload> Cluster<W> {
             segment_bytes: self.setup.segment_bytes,
             max_entry_bytes: Replica::<W::Machine>::max_entry_bytes(&settings) as u32,
             group: 1,
+            snapshot_chunk_bytes: self.setup.snapshot_chunk_bytes,
             node: settings.raft.id,
             mutant: settings.mutant,
         };
@@ -239,9 +240,7 @@ impl<W: Workload> Cluster<W> {
                         && let Some(first) = entries.first()
                     {
                         let before = running.replica.raft().term_at(first.index - 1);
-                        let checked = self
-                            .checker
-                            .appended(u64::from(node) + 1, before, entries);
+                        let checked = self.checker.appended(u64::from(node) + 1, before, entries);
                         running.queue.push_back(command);
                         self.check(checked);
                     } else {
@@ -395,7 +394,10 @@ impl<W: Workload> Cluster<W> {
         let Some(deadline) = running.replica.timeout() else {
             return;
         };
-        let at = machine.clock.true_time_at(Moment::from_nanos(deadline)).max(now);
+        let at = machine
+            .clock
+            .true_time_at(Moment::from_nanos(deadline))
+            .max(now);
         if at < running.timer.1 {
             running.timer = (running.timer.0.wrapping_add(1), at);
             let generation = running.timer.0;

@@ -125,7 +125,8 @@ pub enum Body {
         round: u64,
     },
     /// The receiver lacks entries that the leader has dropped: install this snapshot. The bytes travel outside the
-    /// core; the host hands this message to the receiving core when they are all there and durable.
+    /// core; the host tells the receiving core when they are all there and durable
+    /// ([`handle_snapshot_received`](crate::Raft::handle_snapshot_received)).
     Snapshot {
         /// Which snapshot.
         meta: SnapshotMeta,

@@ -280,6 +280,14 @@ impl Raft {
         }
     }
 
+    /// The bytes of a snapshot that somebody sent are there and durable. The sender need not lead any more.
+    pub fn handle_snapshot_received(&mut self, meta: SnapshotMeta) {
+        if self.role != Role::Leader {
+            self.restore(meta);
+        }
+        self.finish();
+    }
+
     /// How sending a snapshot to `to` ended.
     pub fn report_snapshot(&mut self, now: Nanos, to: NodeId, status: SnapshotStatus) {
         if self.role == Role::Leader
@@ -750,7 +758,7 @@ impl Raft {
             }
             Body::Snapshot { meta } => {
                 self.heard_leader(now, from);
-                self.restore(from, meta);
+                self.restore(meta);
             }
             Body::TimeoutNow if self.is_promotable() => {
                 self.outputs
@@ -850,21 +858,19 @@ impl Raft {
         }
     }
 
-    fn restore(&mut self, from: NodeId, meta: SnapshotMeta) {
-        if meta.index <= self.log.commit {
-            let matched = self.log.commit;
-            return self.promise(from, Body::Appended { matched });
-        }
+    /// Takes over a snapshot. What is in it is committed, whoever made it: the leader of this term has it too.
+    fn restore(&mut self, meta: SnapshotMeta) {
         if self.log.matches(meta.index, meta.term) {
             self.commit_to(meta.index);
-            let matched = self.log.commit;
-            return self.promise(from, Body::Appended { matched });
+        } else if meta.index > self.log.commit {
+            self.membership = meta.membership.clone();
+            self.install = Some(meta.clone());
+            self.log.restore(meta);
         }
-        self.membership = meta.membership.clone();
-        self.install = Some(meta.clone());
-        self.log.restore(meta);
-        let matched = self.log.last_index();
-        self.promise(from, Body::Appended { matched });
+        let matched = self.log.commit;
+        if let Some(leader) = self.leader.filter(|leader| *leader != self.config.id) {
+            self.promise(leader, Body::Appended { matched });
+        }
     }
 
     fn commit_to(&mut self, index: Index) {

@@ -337,7 +337,7 @@ impl<S: StateMachine> Replica<S> {
                 let index = file.meta.index;
                 let is_complete = complete.is_some();
                 if let Some(state) = complete {
-                    self.install(now, from, file, state);
+                    self.install(file, state);
                 }
                 let message = Message::SnapshotReceived {
                     from: self.raft.id(),
@@ -731,7 +731,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Hands a verified snapshot to the Raft core, and takes its state over if the core does.
-    fn install(&mut self, now: Nanos, from: NodeId, file: SnapshotFile, state: State<S>) {
+    fn install(&mut self, file: SnapshotFile, state: State<S>) {
         if file.meta.index <= self.raft.commit() {
             return;
         }
@@ -741,15 +741,7 @@ impl<S: StateMachine> Replica<S> {
             index,
             "a snapshot holds what its name says"
         );
-        let message = holdfast_raft::Message {
-            from,
-            to: self.raft.id(),
-            term: self.raft.term(),
-            body: Body::Snapshot {
-                meta: file.meta.clone(),
-            },
-        };
-        self.raft.handle_message(now, message);
+        self.raft.handle_snapshot_received(file.meta.clone());
         if self.raft.snapshot_index() != index {
             return;
         }

@@ -1,6 +1,7 @@
 use crate::{
     Consistency, Event, Message, Mutant, Outcome, Output, Rejection, Replica, RequestId, Session,
     Settings, StateMachine, Store, StoreCommand, StoreDone, StoreError, StoreOptions, snapshot,
+    store::SNAPSHOT_CHUNK_BYTES,
     transport::{Arrival, Link, Outboxes, accept},
 };
 use bytes::Bytes;
@@ -180,6 +181,7 @@ impl<S: StateMachine> ReplicaHandle<S> {
             max_entry_bytes: Replica::<S>::max_entry_bytes(&config.settings) as u32,
             group: config.cluster,
             node: config.settings.raft.id,
+            snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
             mutant: config.settings.mutant,
         };
         let directory = config.directory.clone();

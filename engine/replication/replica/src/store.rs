@@ -27,6 +27,8 @@ pub struct StoreOptions {
     pub group: u64,
     /// The node, bound into those of log and hard state together with the group: another node's votes are not ours.
     pub node: NodeId,
+    /// Bytes in which snapshots are sent; [`SNAPSHOT_CHUNK_BYTES`] where nothing else is wanted.
+    pub snapshot_chunk_bytes: usize,
     /// A bug to plant.
     pub mutant: Option<Mutant>,
 }
@@ -283,7 +285,7 @@ impl<S: StateMachine> Store<S> {
                     &self.directory,
                     &file.meta,
                     offset,
-                    SNAPSHOT_CHUNK_BYTES,
+                    self.options.snapshot_chunk_bytes,
                 ) {
                     Ok(bytes) => StoreDone::Chunk {
                         to,

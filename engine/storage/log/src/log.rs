@@ -8,7 +8,10 @@ use crate::{
 };
 use crc32c::crc32c_append;
 use holdfast_host::{Disk, FileId, OpenMode, write_all_at};
-use std::ops::{ControlFlow, Range};
+use std::{
+    io,
+    ops::{ControlFlow, Range},
+};
 
 /// How much may be appended between two flushes, in bytes, headers included. One record is always taken.
 pub const WRITE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
@@ -236,9 +239,14 @@ impl Log {
     ) -> Result<(), LogError> {
         let bytes = &self.buffer[portion];
         write_all_at(disk, self.active.file, self.active.written, bytes)
-            .map_err(io_error("write", &self.layout.path(self.active.first)))?;
+            .map_err(|error| self.active_error("write", error))?;
         self.active.written += bytes.len() as u64;
         Ok(())
+    }
+
+    /// The name of the file is put together only when there is something to tell.
+    fn active_error(&self, operation: &'static str, error: io::Error) -> LogError {
+        io_error(operation, &self.layout.path(self.active.first))(error)
     }
 
     /// Makes everything appended so far durable and returns the highest durable position. Costs nothing when nothing
@@ -258,7 +266,7 @@ impl Log {
             synced.map_err(io_error("sync", &self.layout.directory))?;
         }
         disk.sync(self.active.file)
-            .map_err(io_error("sync", &self.layout.path(self.active.first)))?;
+            .map_err(|error| self.active_error("sync", error))?;
         if self.names_dirty {
             self.layout.sync_names(disk)?;
             self.names_dirty = false;
