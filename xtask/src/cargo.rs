@@ -7,6 +7,18 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// All packages that are not tools. Features are chosen for a selection of packages as a whole, so everything that is
+/// built of the engine is built with this selection: with one of its own, each would compile again what they share.
+pub const ENGINE: [&str; 5] = [
+    "--workspace",
+    "--exclude",
+    "xtask",
+    "--exclude",
+    "holdfast-reports",
+];
+/// The tools, in whose tree polars is: what `cargo xtask` itself was built of.
+pub const TOOLS: [&str; 4] = ["--package", "xtask", "--package", "holdfast-reports"];
+
 /// A `cargo` command in the workspace at `root`.
 ///
 /// Without what the outer `cargo run` tells this process about the package xtask: build scripts that look at those
@@ -32,17 +44,14 @@ pub fn command(root: &Path) -> Command {
     command
 }
 
-/// Builds binaries of the workspace and tells where they are, by name. Cargo's own progress goes to standard error.
-///
-/// The whole workspace is selected even for one binary: with a selection of its own, each would have its own set of
-/// features, and what they share would be compiled once for each.
+/// Builds binaries of the engine's side and tells where they are, by name. Cargo's progress goes to standard error.
 pub fn build(
     root: &Path,
     binaries: &[&str],
     output: Output,
 ) -> Result<BTreeMap<String, PathBuf>, XtaskError> {
     let mut cargo = command(root);
-    cargo.args(["build", "--workspace"]);
+    cargo.arg("build").args(ENGINE);
     cargo.arg("--message-format=json-render-diagnostics");
     for binary in binaries {
         cargo.args(["--bin", binary]);

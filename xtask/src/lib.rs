@@ -10,10 +10,14 @@
     reason = "tools on a developer's machine: they start processes and write files, and no simulator ever runs them"
 )]
 
+pub mod bench;
+pub mod bugs;
 pub mod cargo;
 pub mod crew;
 pub mod lint;
 pub mod simulate;
+pub mod test;
+pub mod tools;
 pub mod worker;
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{Verdict, XtaskError, lint, simulate, workspace_root};
+use xtask::{Verdict, XtaskError, bench, bugs, lint, simulate, test, workspace_root};
 
 /// The tools of the Holdfast workspace.
 #[derive(Parser)]
@@ -19,8 +19,14 @@ struct Arguments {
 enum Command {
     /// Run scenarios in the deterministic simulator, many seeds or one
     Simulate(simulate::Arguments),
+    /// Measure the simulator: how many seeds does it need to find each planted bug?
+    Bugs(bugs::Arguments),
+    /// Run every test of the workspace, with the binaries and tools that they need
+    Test(test::Arguments),
     /// Check formatting, clippy, the floors between rooms and the conventions of the source
     Lint(lint::Arguments),
+    /// Measure speed against rivals
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +45,9 @@ fn run(command: Command) -> Result<Verdict, XtaskError> {
     let root = workspace_root()?;
     match command {
         Command::Simulate(arguments) => simulate::run(&root, &arguments),
+        Command::Bugs(arguments) => bugs::run(&root, &arguments),
+        Command::Test(arguments) => test::run(&root, &arguments),
         Command::Lint(arguments) => lint::run(&root, &arguments),
+        Command::Bench(arguments) => bench::run(&root, &arguments),
     }
 }

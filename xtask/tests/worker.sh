@@ -47,7 +47,7 @@ record() {
         ;;
     dies)
         if [ "$1" -eq 5 ]; then
-            echo "thread 'main' panicked: an assertion of seed 5" >&2
+            printf "thread 'main' (1) panicked at src/x.rs:3:5:\nan assertion of seed 5\n" >&2
             exit 101
         fi
         ;;

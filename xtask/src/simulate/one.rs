@@ -45,10 +45,10 @@ pub(super) fn run_with_page(
 ) -> Result<SeedRecord, XtaskError> {
     let seed = job.seeds.start;
     let name = format!("{}-{}-seed-{seed}", job.scenario, job.lane);
-    let timeline = outcome.folder.path(&format!("{name}.timeline.json"));
-    let record = worker.run_one(job, seed, &timeline)?;
+    let timeline = timeline_file()?;
+    let record = worker.run_one(job, seed, timeline.path())?;
     let again = reproduce(&job.scenario, job.lane, seed, job.mutant.as_deref());
-    let story = take_timeline(&timeline)?;
+    let story = read_timeline(timeline.path())?;
     outcome.write_page(&name, &record, story.as_ref(), &again)?;
     Ok(record)
 }
@@ -68,9 +68,9 @@ pub(super) fn replay(
     };
     known(scenarios, &scenario)?;
     let mut outcome = Outcome::new(folder, arguments.mutant.clone());
-    let timeline = outcome.folder.path("replay.timeline.json");
+    let timeline = timeline_file()?;
     let mutant = arguments.mutant.as_deref();
-    let record = worker.replay(&scenario, arguments.lane, mutant, plan, &timeline)?;
+    let record = worker.replay(&scenario, arguments.lane, mutant, plan, timeline.path())?;
     let mut again = format!("cargo xtask simulate {scenario}");
     if let Some(lane) = arguments.lane {
         again += &format!(" --lane {lane}");
@@ -79,7 +79,7 @@ pub(super) fn replay(
     if let Some(mutant) = mutant {
         again += &format!(" --mutant {mutant}");
     }
-    let story = take_timeline(&timeline)?;
+    let story = read_timeline(timeline.path())?;
     outcome.write_page(
         &format!("{scenario}-replay"),
         &record,
@@ -106,16 +106,19 @@ fn scenario_of(plan: &Path) -> Result<String, XtaskError> {
         .ok_or_else(|| problem("does not say its \"scenario\": name it on the command line".into()))
 }
 
-/// Reads the timeline that a worker wrote and removes the file; `None` if the worker died before.
-fn take_timeline(path: &Path) -> Result<Option<Timeline>, XtaskError> {
-    let what = |verb: &str| format!("{verb} the timeline {}", path.display());
-    let bytes = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        read => read.map_err(XtaskError::io(what("read")))?,
-    };
-    std::fs::remove_file(path).map_err(XtaskError::io(what("remove")))?;
+/// An empty file for a worker to write its timeline to, gone when dropped.
+fn timeline_file() -> Result<tempfile::NamedTempFile, XtaskError> {
+    tempfile::NamedTempFile::new().map_err(XtaskError::io("make a temporary file"))
+}
+
+/// Reads the timeline that a worker wrote; `None` if it died before it wrote one.
+fn read_timeline(path: &Path) -> Result<Option<Timeline>, XtaskError> {
+    let bytes = std::fs::read(path).map_err(XtaskError::io("read a timeline"))?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     let timeline = serde_json::from_slice(&bytes).map_err(|e| XtaskError::Io {
-        what: what("understand"),
+        what: "understand a timeline".into(),
         source: e.into(),
     })?;
     Ok(Some(timeline))

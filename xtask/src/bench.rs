@@ -1,0 +1,125 @@
+//! `cargo xtask bench`: speed, beside a rival's where there is one.
+
+use crate::worker::Worker;
+use crate::{Output, Verdict, XtaskError, cargo};
+use holdfast_record::worker::BenchRow;
+use holdfast_reports::table::{Align, Table, short, wrapped};
+use std::path::Path;
+
+/// The benchmarks, with what each measures.
+pub const BENCHES: [(&str, &str); 3] = [
+    (
+        "sim",
+        "the simulator: messages and simulated time per CPU second in each lane",
+    ),
+    (
+        "log",
+        "the log: records appended and synced, beside SQLite on the same disk",
+    ),
+    (
+        "raft",
+        "the Raft core: entries committed by a group in one process",
+    ),
+];
+
+/// Measure speed against rivals; without a name, list what can be measured.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Which benchmark
+    pub name: Option<String>,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command.
+pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
+    let output = Output::of(arguments.json);
+    let Some(name) = &arguments.name else {
+        match output {
+            Output::Json => println!("{}", crate::json(&BENCHES.map(|(name, _)| name))),
+            Output::Text => print!("{}", list()),
+        }
+        return Ok(Verdict::Passed);
+    };
+    if !BENCHES.iter().any(|(known, _)| known == name) {
+        let problem = format!("there is no benchmark `{name}`; there are\n{}", list());
+        return Err(XtaskError::Usage(problem.trim_end().to_string()));
+    }
+    let program = Worker::new(cargo::build_one(root, "benches", output)?);
+    output.note(&format!(
+        "measuring {name}; leave the machine alone meanwhile"
+    ));
+    let rows: Vec<BenchRow> = program.ask(&[name, "--json"])?;
+    match output {
+        Output::Json => println!("{}", crate::json(&rows)),
+        Output::Text => print!("{}", table(&rows)),
+    }
+    Ok(Verdict::Passed)
+}
+
+fn list() -> String {
+    let lines = BENCHES.map(|(name, what)| format!("  {name:<6} {what}\n"));
+    lines.concat()
+}
+
+/// The measurements as a table, with their notes below.
+pub fn table(rows: &[BenchRow]) -> String {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("measured", Left),
+        ("value", Right),
+        ("unit", Left),
+        ("rival", Left),
+        ("its value", Right),
+        ("ratio", Right),
+    ]);
+    let none = || "-".to_string();
+    for row in rows {
+        table.row(vec![
+            row.name.clone(),
+            short(row.value),
+            row.unit.clone(),
+            row.rival.clone().unwrap_or_else(none),
+            row.rival_value.map_or_else(none, short),
+            row.ratio.map_or_else(none, |ratio| format!("{ratio:.2}×")),
+        ]);
+    }
+    let mut text = table.to_string();
+    for row in rows.iter().filter(|row| !row.note.is_empty()) {
+        let words: Vec<String> = row.note.split(", ").map(String::from).collect();
+        text += &wrapped(
+            &format!("{}:", row.name),
+            &words,
+            holdfast_reports::summary::WIDTH,
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_a_rival_has_dashes() {
+        let row: BenchRow =
+            serde_json::from_str(r#"{"name": "appends", "value": 1234567.0, "unit": "entries/s"}"#)
+                .unwrap();
+        let other = BenchRow {
+            rival: Some("SQLite".into()),
+            rival_value: Some(1000.0),
+            ratio: Some(2.5),
+            note: "synced each time".into(),
+            ..row.clone()
+        };
+        let text = table(&[row, other]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[2].starts_with("appends   1.23 M  entries/s  -"),
+            "{text}"
+        );
+        assert!(lines[3].ends_with("SQLite     1.00 k  2.50×"), "{text}");
+        assert_eq!(lines[4], "appends:  synced each time");
+    }
+}
