@@ -26,12 +26,17 @@ pub fn run<F: Future<Output = ExitCode>>(program: impl FnOnce(Host) -> F) -> Exi
     code
 }
 
+/// A filter for [`start_logs`] as it was given, or what is wrong with it.
+pub fn parse_log_filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Writes logs to standard error: what `filter` lets through, as text or as one JSON object a line.
 pub fn start_logs(filter: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
-        eprintln!("warning: --log {filter}: {error}; logging at info");
-        EnvFilter::new("info")
-    });
+    let filter = EnvFilter::try_new(filter).expect("the command line was checked");
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

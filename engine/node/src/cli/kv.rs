@@ -34,6 +34,7 @@ pub enum Kv {
 /// Put a key.
 #[derive(Debug, Args)]
 pub struct Put {
+    /// The key
     key: String,
     /// The value; `-` reads it from standard input
     value: String,
@@ -47,6 +48,7 @@ pub struct Put {
 /// Print a key's value, or all pairs with a prefix.
 #[derive(Debug, Args)]
 pub struct Get {
+    /// The key, or with --prefix what the keys begin with
     key: String,
     /// All keys that begin with KEY, one line each: key, tab, value
     #[arg(long)]
@@ -64,6 +66,7 @@ pub struct Get {
 /// Delete a key, or all keys with a prefix.
 #[derive(Debug, Args)]
 pub struct Delete {
+    /// The key, or with --prefix what the keys begin with
     key: String,
     /// All keys that begin with KEY
     #[arg(long)]

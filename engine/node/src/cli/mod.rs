@@ -34,9 +34,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a node
     Serve(serve::Serve),
-    /// Show what nodes say of themselves
     Status(status::Status),
     /// Read and change keys
     #[command(subcommand)]

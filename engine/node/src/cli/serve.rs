@@ -1,5 +1,5 @@
 use super::LogFormat;
-use crate::production::stop_signal;
+use crate::production::{parse_log_filter, stop_signal};
 use clap::Args;
 use holdfast_host::{Host, read_file};
 use holdfast_node::{
@@ -51,7 +51,7 @@ pub struct Serve {
           value_parser = holdfast_node::config::parse_duration)]
     pub drain: Duration,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,holdfast_replica=debug
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_log_filter)]
     pub log: String,
     /// How log lines look
     #[arg(long, value_enum, default_value = "text")]

@@ -3,6 +3,7 @@
 // These tests are clients from outside: they use the operating system's sockets and threads.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod client;
 mod commands;
 mod hostile;
 mod node;

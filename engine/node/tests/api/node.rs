@@ -1,6 +1,6 @@
 //! A node to test, and the least HTTP client that can say everything.
 
-use holdfast_host::tokio_host;
+use holdfast_host::{Host, tokio_host};
 use holdfast_node::{Node, config::NodeConfig};
 use serde_json::Value;
 use std::{
@@ -21,6 +21,8 @@ pub struct TestNode {
     pub address: SocketAddr,
     pub peer_address: SocketAddr,
     node: Option<Node>,
+    host: Host,
+    config: NodeConfig,
     _folder: TempDir,
 }
 
@@ -40,18 +42,40 @@ impl TestNode {
         configure(&mut config);
         let runtime = Runtime::new().expect("a runtime");
         let host = tokio_host::host(folder.path().to_owned(), runtime.handle().clone());
-        let node = runtime.block_on(Node::start(host, config)).expect("starts");
+        let start = Node::start(host.clone(), config.clone());
+        let node = runtime.block_on(start).expect("starts");
+        config.node.listen = node.address();
         let this = TestNode {
             address: node.address(),
             peer_address: node.peer_address(),
             runtime,
             node: Some(node),
+            host,
+            config,
             _folder: folder,
         };
-        while this.get("/readyz").status != 200 {
+        this.wait_until_ready();
+        this
+    }
+
+    fn wait_until_ready(&self) {
+        while self.get("/readyz").status != 200 {
             std::thread::yield_now();
         }
-        this
+    }
+
+    /// A world for a client beside the node.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Stops the node in order, and starts it again at the same address.
+    pub fn restart(&mut self) {
+        let node = self.node.take().expect("it runs");
+        self.runtime.block_on(node.shutdown(PATIENCE));
+        let start = Node::start(self.host.clone(), self.config.clone());
+        self.node = Some(self.runtime.block_on(start).expect("starts"));
+        self.wait_until_ready();
     }
 
     pub fn connect(&self) -> TcpStream {

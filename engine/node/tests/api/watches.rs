@@ -221,3 +221,23 @@ fn a_node_that_stops_ends_its_watches_with_a_word() {
     assert_eq!(last["type"], "closing", "{last}");
     assert_eq!(watch.text(), None, "the stream ends in order");
 }
+
+#[test]
+fn a_client_that_does_not_listen_loses_its_watch() {
+    let node =
+        TestNode::start_with(|config| config.limits.write_timeout = Duration::from_millis(200));
+    let deaf = Watch::open(&node, "prefix=", "");
+    let mut other = Watch::open(&node, "prefix=", "");
+    assert_eq!(other.line()["type"], "created");
+    // Far more than the operating system keeps for a socket that nobody reads.
+    let value = "v".repeat(500_000);
+    for revision in 2..82 {
+        node.put("a", &value).expect_json();
+        assert_eq!(revisions(&mut other, 1), [revision]);
+    }
+    let metrics = || String::from_utf8(node.get("/metrics").body).expect("text");
+    while !metrics().lines().any(|line| line == "holdfast_watches 1") {
+        std::thread::yield_now();
+    }
+    drop(deaf);
+}

@@ -1,0 +1,162 @@
+//! The client of this crate: what it retries, and that its watches outlive a node's restart.
+
+use crate::node::TestNode;
+use holdfast_node::{
+    client::{Client, ClientConfig, ClientError, Condition, RangeQuery, Retry, WatchItem},
+    http::ProblemKind,
+    wire::{Consistency, Key, KeySet, TxnOp, TxnPut, TxnRequest, Value},
+};
+use std::{net::TcpListener, time::Duration};
+
+/// A client that goes on trying for a minute, at these addresses.
+fn client(node: &TestNode, endpoints: Vec<String>) -> Client {
+    let mut config = ClientConfig::new(endpoints);
+    config.retry = Retry::For(Duration::from_secs(60));
+    Client::new(node.host(), config)
+}
+
+/// An address where nobody listens.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").to_string()
+}
+
+#[test]
+fn every_call_has_its_answer() {
+    let node = TestNode::start();
+    let client = client(&node, vec![node.address.to_string()]);
+    node.runtime.block_on(async {
+        let stale = Consistency::Stale;
+        let key = &b"a\0\xff/b"[..];
+        assert_eq!(client.get(key, None, stale).await, Ok(None));
+        let put = client.put(key, "1", Condition::Absent).await.expect("put");
+        assert_eq!(put.revision, 2);
+        let again = client
+            .put(key, "2", Condition::Absent)
+            .await
+            .expect_err("it is there");
+        assert_eq!(again.refusal(), Some(ProblemKind::PreconditionFailed));
+        assert!(again.is_definite());
+        client
+            .put(key, "2", Condition::ModRevision(2))
+            .await
+            .expect("put");
+        let got = client.get(key, None, Consistency::Linearizable).await;
+        let got = got.expect("read").expect("there");
+        assert_eq!(
+            (got.pair.key, got.pair.value),
+            (Key::from(key.to_vec()), Some(Value::from("2")))
+        );
+        let old = client.get(key, Some(2), Consistency::Linearizable).await;
+        assert_eq!(old.expect("read").expect("there").pair.version, 1);
+        let txn = TxnRequest {
+            success: vec![TxnOp::Put(TxnPut {
+                key: "b".into(),
+                value: "3".into(),
+                prev_kv: false,
+            })],
+            ..TxnRequest::default()
+        };
+        assert!(client.txn(&txn).await.expect("done").succeeded);
+        let all = RangeQuery {
+            keys: KeySet::prefix(""),
+            ..RangeQuery::default()
+        };
+        assert_eq!(client.range(&all).await.expect("read").count, 2);
+        let deleted = client.delete_range(&KeySet::one("b")).await.expect("done");
+        assert_eq!((deleted.deleted, deleted.revision), (1, 5));
+        assert_eq!(
+            client
+                .delete(b"b", Condition::None)
+                .await
+                .expect("done")
+                .deleted,
+            0
+        );
+        assert_eq!(client.compact(5).await.expect("done").compact_revision, 5);
+        let status = client.status(&client.endpoints()[0]).await.expect("told");
+        assert_eq!((status.role.as_str(), status.keys), ("leader", 1));
+        client.transfer_leader(1).await.expect("asked");
+    });
+}
+
+#[test]
+fn a_client_goes_on_where_somebody_listens() {
+    let node = TestNode::start();
+    let endpoints = vec![nowhere(), nowhere(), node.address.to_string()];
+    let client = client(&node, endpoints);
+    node.runtime.block_on(async {
+        for round in 1..6_u64 {
+            let put = client.put(b"a", "v", Condition::None).await.expect("put");
+            assert_eq!(put.revision, round + 1);
+        }
+    });
+}
+
+#[test]
+fn a_client_that_reaches_nobody_knows_that_nothing_happened() {
+    let node = TestNode::start();
+    let nowhere = nowhere();
+    let single = Client::new(
+        node.host(),
+        ClientConfig::single_attempt(vec![nowhere.clone()]),
+    );
+    let put = node
+        .runtime
+        .block_on(single.put(b"a", "v", Condition::None));
+    let error = put.expect_err("nobody listens");
+    assert!(
+        matches!(&error, ClientError::Unreachable { endpoint, .. } if *endpoint == nowhere),
+        "{error}"
+    );
+    assert!(error.is_definite());
+}
+
+#[test]
+fn a_watch_outlives_its_node() {
+    let mut node = TestNode::start();
+    let client = client(&node, vec![node.address.to_string()]);
+    let mut watch = client.watch(KeySet::prefix("k"), Some(1));
+    let mut seen = Vec::new();
+    for round in 0..4 {
+        for _ in 0..5 {
+            node.put("k", "v").expect_json();
+        }
+        let runtime = node.runtime.handle().clone();
+        while seen.len() < (round + 1) * 5 {
+            match runtime.block_on(watch.next()).expect("it goes on") {
+                WatchItem::Events { revision, .. } => seen.push(revision),
+                WatchItem::Progress { .. } => {}
+            }
+        }
+        // The next changes happen while nobody watches.
+        node.restart();
+    }
+    let expected: Vec<u64> = (2..22).collect();
+    assert_eq!(seen, expected, "nothing missed, nothing twice");
+}
+
+#[test]
+fn a_session_outlives_its_node() {
+    let mut node = TestNode::start();
+    let client = client(&node, vec![node.address.to_string()]);
+    for round in 0..3_u64 {
+        let put = client.put(b"k", "v", Condition::None);
+        assert_eq!(node.runtime.block_on(put).expect("put").revision, round + 2);
+        node.restart();
+    }
+}
+
+#[test]
+fn a_watch_of_what_was_compacted_says_so() {
+    let node = TestNode::start();
+    let client = client(&node, vec![node.address.to_string()]);
+    for _ in 0..3 {
+        node.put("k", "v").expect_json();
+    }
+    node.post("/v1/kv/compact", "{\"revision\": 3}")
+        .expect_json();
+    let mut watch = client.watch(KeySet::prefix("k"), Some(2));
+    let error = node.runtime.block_on(watch.next()).expect_err("compacted");
+    assert_eq!(error.refusal(), Some(ProblemKind::Compacted));
+}
