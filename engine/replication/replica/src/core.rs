@@ -23,7 +23,7 @@ pub struct Settings {
     pub max_pending: usize,
     /// How long a request may wait for its outcome before it is answered with [`Rejection::TimedOut`].
     pub request_timeout: Nanos,
-    /// Entries after which a snapshot is taken.
+    /// A snapshot is taken at every multiple of so many entries; above zero.
     pub snapshot_entries: u64,
     /// Payload bytes after which a snapshot is taken.
     pub snapshot_bytes: u64,
@@ -336,6 +336,10 @@ impl<S: StateMachine> Replica<S> {
             } => {
                 let index = file.meta.index;
                 let is_complete = complete.is_some();
+                if self.transfers.note_source(from, &file) {
+                    let event = Event::SnapshotResumed { offset: received };
+                    self.outputs.push_back(Output::Event(event));
+                }
                 if let Some(state) = complete {
                     self.install(file, state);
                 }
@@ -539,7 +543,6 @@ impl<S: StateMachine> Replica<S> {
         }
         self.serve_reads();
         self.trim_deadlines();
-        self.take_snapshot_if_due();
     }
 
     fn send_raft(&mut self, now: Nanos, message: holdfast_raft::Message) {
@@ -567,7 +570,9 @@ impl<S: StateMachine> Replica<S> {
         for entry in entries {
             self.applied_before = (self.state.applied(), self.state.applied_term());
             self.bytes_since_snapshot += entry.payload.len() as u64;
-            let Some((request, outcome)) = self.state.apply(entry) else {
+            let applied = self.state.apply(entry);
+            self.take_snapshot_if_due();
+            let Some((request, outcome)) = applied else {
                 continue;
             };
             if matches!(outcome, Outcome::Duplicate(_) | Outcome::NotKept) {
@@ -602,9 +607,11 @@ impl<S: StateMachine> Replica<S> {
 
     // ---- Snapshots ----
 
+    /// Where a snapshot is due depends on the log alone, not on how it was cut into batches: replicas take the same
+    /// snapshots, so that one can go on sending what another began to send.
     fn take_snapshot_if_due(&mut self) {
         let last = self.snapshot.as_ref().map_or(0, |s| s.meta.index);
-        let due = self.state.applied() >= last.saturating_add(self.settings.snapshot_entries)
+        let due = self.state.applied() % self.settings.snapshot_entries == 0
             || self.bytes_since_snapshot >= self.settings.snapshot_bytes;
         if !due || self.taking_snapshot || self.state.applied() <= last {
             return;
@@ -714,12 +721,6 @@ impl<S: StateMachine> Replica<S> {
                 self.outputs.push_back(Output::Send { to: from, message });
             }
             return;
-        }
-        if offset > 0 && self.transfers.note_source(from, file.meta.index) {
-            let event = Event::SnapshotResumed { offset };
-            self.outputs.push_back(Output::Event(event));
-        } else if offset == 0 {
-            self.transfers.note_source(from, file.meta.index);
         }
         self.outputs
             .push_back(Output::Store(StoreCommand::ReceiveChunk {

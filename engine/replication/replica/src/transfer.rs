@@ -17,7 +17,7 @@ pub(crate) struct Transfer {
 pub(crate) struct Transfers {
     retry_after: Nanos,
     outgoing: BTreeMap<NodeId, Transfer>,
-    source: Option<(NodeId, Index)>,
+    source: Option<(NodeId, SnapshotFile)>,
 }
 
 impl Transfers {
@@ -107,12 +107,13 @@ impl Transfers {
         self.outgoing.values().map(|t| t.retry_at).min()
     }
 
-    /// Remembers who sends snapshot `index`; whether somebody else had begun to.
-    pub fn note_source(&mut self, from: NodeId, index: Index) -> bool {
+    /// Remembers who sends pieces of `file`; whether another node had begun to.
+    pub fn note_source(&mut self, from: NodeId, file: &SnapshotFile) -> bool {
         let resumed = self
             .source
-            .is_some_and(|(old, i)| i == index && old != from);
-        self.source = Some((from, index));
+            .as_ref()
+            .is_some_and(|(old, known)| known == file && *old != from);
+        self.source = Some((from, file.clone()));
         resumed
     }
 }
