@@ -1,0 +1,5 @@
+//! Raft against public test data, by hand, at random, and as bytes.
+#![allow(clippy::disallowed_methods, reason = "a test reads its fixtures")]
+
+mod quorum;
+mod script;
