@@ -11,6 +11,7 @@ pub mod folder;
 pub mod http;
 pub mod metrics;
 mod node;
+pub mod race;
 pub mod wire;
 
 pub use node::{Node, NodeError};

@@ -3,6 +3,7 @@
 
 use crate::cli::LogFormat;
 use holdfast_host::{Host, tokio_host};
+use holdfast_node::race::{First, first};
 use std::{future::Future, io::IsTerminal, path::PathBuf, process::ExitCode};
 use tokio::{
     runtime::Builder,
@@ -62,9 +63,8 @@ pub async fn stop_signal() -> &'static str {
     let listen = |kind| signal(kind).expect("the process may handle its signals");
     let mut terminate = listen(SignalKind::terminate());
     let mut interrupt = listen(SignalKind::interrupt());
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    match first(terminate.recv(), interrupt.recv()).await {
+        First::One(_) => "SIGTERM",
+        First::Other(_) => "SIGINT",
     }
 }

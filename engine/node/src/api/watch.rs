@@ -7,6 +7,7 @@ use super::{Api, Problem, ProblemKind, convert};
 use crate::{
     config::LimitsSection,
     http::{Query, ReplyBody},
+    race::{First, first},
     wire::{Consistency, WatchLine},
 };
 use bytes::Bytes;
@@ -280,22 +281,21 @@ impl Watcher {
 
     /// Waits for the state to move: the new one, or `None` when it has been quiet for long.
     async fn moved(&mut self) -> Result<Option<Kv>, End> {
-        let quiet = self.host.sleep(self.progress);
-        let closing = |detail: &str| {
-            End::Told(WatchLine::Closing {
-                detail: detail.to_owned(),
-            })
+        let over = first(
+            self.pieces.closed(),
+            self.closing.wait_for(|closing| *closing),
+        );
+        let moved = self.host.timeout(self.progress, self.state.changed());
+        let ending = match first(over, moved).await {
+            First::One(First::One(())) => return Err(End::Gone),
+            First::One(First::Other(_)) => "the node is stopping",
+            First::Other(Ok(Err(_))) => "the replica has stopped",
+            First::Other(Ok(Ok(()))) => return Ok(self.state.borrow_and_update().clone()),
+            First::Other(Err(_)) => return Ok(None),
         };
-        tokio::select! {
-            biased;
-            () = self.pieces.closed() => Err(End::Gone),
-            _ = self.closing.wait_for(|closing| *closing) => Err(closing("the node is stopping")),
-            changed = self.state.changed() => match changed {
-                Ok(()) => Ok(self.state.borrow_and_update().clone()),
-                Err(_) => Err(closing("the replica has stopped")),
-            },
-            () = quiet => Ok(None),
-        }
+        Err(End::Told(WatchLine::Closing {
+            detail: ending.to_owned(),
+        }))
     }
 
     /// A look of its own, and a line that says how far the watch is.

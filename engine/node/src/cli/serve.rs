@@ -5,6 +5,7 @@ use holdfast_host::{Host, read_file};
 use holdfast_node::{
     Node,
     config::{ConfigError, NodeConfig},
+    race::{First, first},
 };
 use std::{
     collections::BTreeMap,
@@ -126,25 +127,19 @@ pub async fn run(host: Host, serve: Serve) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let failed = tokio::select! {
-        biased;
-        failure = node.failed() => Some(failure),
-        signal = stop.as_mut() => {
-            tracing::info!(signal, "stopping");
-            None
+    match first(node.failed(), stop.as_mut()).await {
+        First::One(failure) => {
+            eprintln!("error: {failure}");
+            return ExitCode::FAILURE;
         }
-    };
-    if let Some(failure) = failed {
-        eprintln!("error: {failure}");
-        return ExitCode::FAILURE;
+        First::Other(signal) => tracing::info!(signal, "stopping"),
     }
-    tokio::select! {
-        biased;
-        () = node.shutdown(serve.drain) => {
+    match first(node.shutdown(serve.drain), stop_signal()).await {
+        First::One(()) => {
             tracing::info!("stopped");
             ExitCode::SUCCESS
         }
-        signal = stop_signal() => {
+        First::Other(signal) => {
             eprintln!("error: {signal} again: stopped before everything was in order");
             ExitCode::FAILURE
         }

@@ -1,4 +1,5 @@
 use super::{HostExecutor, HostIo, HostTimer, Problem, ProblemKind, ReplyBody, http_date};
+use crate::race::{First, first};
 use bytes::{Bytes, BytesMut};
 use holdfast_host::{BoxFuture, Host, Listener, Stream, TaskHandle};
 use http::{HeaderValue, Request, Response, header};
@@ -193,11 +194,10 @@ impl Connection {
                 .host
                 .timeout(self.limits.head_timeout, first_bytes(&mut stream));
             let stopping = phases.wait_for(|phase| *phase != Phase::Serving);
-            tokio::select! {
-                biased;
-                begin = begin => begin,
+            match first(begin, stopping).await {
+                First::One(begin) => begin,
                 // Nothing has been asked yet, so nothing is cut short.
-                _ = stopping => return,
+                First::Other(_) => return,
             }
         };
         let (is_http2, before) = match begin {
@@ -262,11 +262,10 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
     let mut asked = Phase::Serving;
     loop {
         let changed = phases.wait_for(|phase| *phase != asked);
-        let phase = tokio::select! {
-            biased;
-            ended = connection.as_mut() => return ended,
+        let phase = match first(connection.as_mut(), changed).await {
+            First::One(ended) => return ended,
             // The server is gone when its sender is.
-            phase = changed => phase.map_or(Phase::Stopped, |phase| *phase),
+            First::Other(phase) => phase.map_or(Phase::Stopped, |phase| *phase),
         };
         if phase == Phase::Stopped {
             return Ok(());
