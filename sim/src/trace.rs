@@ -4,8 +4,9 @@
 //! project knows that a seed means one thing only.
 
 use holdfast_record::{Timeline, TimelineEvent};
+use std::collections::VecDeque;
 
-/// How many events a picture holds; what comes later is counted only. A page with more cannot be looked at.
+/// How many events a picture holds. A page with more cannot be looked at.
 pub const TIMELINE_LIMIT: usize = 200_000;
 
 const FIRST: u64 = 0x243f_6a88_85a3_08d3;
@@ -23,16 +24,25 @@ pub struct Trace {
 #[derive(Clone, Debug)]
 pub struct Recording {
     lanes: Vec<String>,
+    messages: VecDeque<TimelineEvent>,
+    /// All others.
     events: Vec<TimelineEvent>,
     dropped: u64,
 }
 
 impl Recording {
-    /// Adds an event; in any order, since [`Trace::finish`] sorts.
+    /// Adds an event; in any order, since [`Trace::finish`] sorts. When the picture is full, the oldest message makes
+    /// room: what is asked about is how a run ended. Without a message to drop, it is the new event that is.
     pub fn push(&mut self, event: TimelineEvent) {
-        match self.events.len() < TIMELINE_LIMIT {
-            true => self.events.push(event),
-            false => self.dropped += 1,
+        if self.messages.len() + self.events.len() == TIMELINE_LIMIT {
+            self.dropped += 1;
+            if self.messages.pop_front().is_none() {
+                return;
+            }
+        }
+        match event {
+            TimelineEvent::Message { .. } => self.messages.push_back(event),
+            event => self.events.push(event),
         }
     }
 }
@@ -52,6 +62,7 @@ impl Trace {
         Trace {
             recording: Some(Box::new(Recording {
                 lanes,
+                messages: VecDeque::new(),
                 events: Vec::new(),
                 dropped: 0,
             })),
@@ -91,9 +102,11 @@ impl Trace {
     pub fn finish(&mut self, plan: String) -> Option<Timeline> {
         let Recording {
             lanes,
+            messages,
             mut events,
             dropped,
         } = *self.recording.take()?;
+        events.extend(messages);
         events.sort_by_key(began);
         Some(Timeline {
             lanes,
@@ -194,5 +207,27 @@ mod tests {
         assert_eq!(timeline.events[0], note(7));
         assert!(timeline.events.is_sorted_by_key(began));
         assert_eq!(silent.hash(), trace.hash(), "looking changes nothing");
+    }
+
+    #[test]
+    fn old_messages_make_room() {
+        let message = |at| TimelineEvent::Message {
+            at,
+            from: 0,
+            to: 1,
+            arrives: None,
+            label: String::new(),
+        };
+        let mut trace = Trace::with_timeline(1, Vec::new());
+        for at in 0..TIMELINE_LIMIT as u64 {
+            trace.timeline(|t| t.push(message(at)));
+        }
+        trace.timeline(|t| t.push(note(0)));
+        trace.timeline(|t| t.push(message(u64::MAX)));
+        let timeline = trace.finish(String::new()).unwrap();
+        assert_eq!(timeline.dropped, 2);
+        assert_eq!(timeline.events[..2], [note(0), message(2)]);
+        assert_eq!(timeline.events.last(), Some(&message(u64::MAX)));
+        assert_eq!(timeline.events.len(), TIMELINE_LIMIT);
     }
 }

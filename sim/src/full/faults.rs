@@ -20,9 +20,9 @@ use std::{
 };
 
 /// How long a power cut waits for its machine to be in the middle of a disk job, nanoseconds.
-const WAIT_FOR_JOB_NS: u64 = 20_000_000;
-/// At which of the disk operations to come it strikes, at the latest.
-const WAIT_FOR_OPERATIONS: u64 = 12;
+const WAIT_FOR_JOB_NS: u64 = 50_000_000;
+/// At which of the disk operations to come it strikes, at the latest; the first ones are the likeliest.
+const WAIT_FOR_OPERATIONS: u64 = 20;
 
 /// Something that is done to machines from outside.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,7 @@ impl Core {
         let latest = self.now + WAIT_FOR_JOB_NS.min(lasts / 2);
         for &node in nodes {
             let state = &mut self.nodes[node as usize];
-            state.crash_after = Some(draws.range(0, WAIT_FOR_OPERATIONS));
+            state.crash_after = Some(draws.magnitude(1, WAIT_FOR_OPERATIONS) - 1);
             let incarnation = state.incarnation;
             self.order_at(latest, Order::CutPower { node, incarnation });
         }
