@@ -154,6 +154,7 @@ impl Api {
             metrics: self.metrics.clone(),
             keys,
             next,
+            told: 0,
             format,
             pieces,
             state,
@@ -232,7 +233,10 @@ struct Watcher {
     replica: ReplicaHandle<Kv>,
     metrics: Arc<crate::metrics::Metrics>,
     keys: KeyRange,
+    /// The revision to go on from.
     next: u64,
+    /// Everything up to this revision was told, as far as it is watched.
+    told: u64,
     format: Format,
     pieces: mpsc::Sender<Bytes>,
     state: watch::Receiver<Option<Kv>>,
@@ -255,6 +259,24 @@ impl From<mpsc::error::SendError<Bytes>> for End {
     }
 }
 
+impl End {
+    fn closing(detail: &str) -> End {
+        End::Told(WatchLine::Closing {
+            detail: detail.to_owned(),
+        })
+    }
+}
+
+/// What a watcher waits for.
+enum Moved {
+    /// There is a newer state.
+    To(Kv),
+    /// There has been none for long.
+    Quiet,
+    /// The node is to stop.
+    Stopping,
+}
+
 impl Watcher {
     async fn run(mut self, store: Kv) {
         if let Err(End::Told(line)) = self.tell(store).await {
@@ -271,45 +293,51 @@ impl Watcher {
         self.send(&created).await?;
         self.catch_up(store).await?;
         loop {
-            let store = self.moved().await?;
-            match store {
-                Some(store) => self.catch_up(store).await?,
-                None => self.show_life().await?,
+            match self.moved().await? {
+                Moved::To(store) => self.catch_up(store).await?,
+                Moved::Quiet => {
+                    self.look().await?;
+                    let revision = self.told;
+                    self.send(&WatchLine::Progress { revision }).await?;
+                }
+                Moved::Stopping => {
+                    // What was acknowledged before the node was told to stop is still told.
+                    self.look().await?;
+                    return Err(End::closing("the node is stopping"));
+                }
             }
         }
     }
 
-    /// Waits for the state to move: the new one, or `None` when it has been quiet for long.
-    async fn moved(&mut self) -> Result<Option<Kv>, End> {
+    async fn moved(&mut self) -> Result<Moved, End> {
         let over = first(
             self.pieces.closed(),
             self.closing.wait_for(|closing| *closing),
         );
         let moved = self.host.timeout(self.progress, self.state.changed());
-        let ending = match first(over, moved).await {
+        match first(over, moved).await {
             First::One(First::One(())) => return Err(End::Gone),
-            First::One(First::Other(_)) => "the node is stopping",
-            First::Other(Ok(Err(_))) => "the replica has stopped",
-            First::Other(Ok(Ok(()))) => return Ok(self.state.borrow_and_update().clone()),
-            First::Other(Err(_)) => return Ok(None),
-        };
-        Err(End::Told(WatchLine::Closing {
-            detail: ending.to_owned(),
-        }))
+            First::One(First::Other(_)) => return Ok(Moved::Stopping),
+            First::Other(Err(_)) => return Ok(Moved::Quiet),
+            First::Other(Ok(Err(_))) => return Err(End::closing("the replica has stopped")),
+            First::Other(Ok(Ok(()))) => {}
+        }
+        // Dropped between two watches: there is a newer one.
+        let state = self.state.borrow_and_update().clone();
+        Ok(state.map_or(Moved::Quiet, Moved::To))
     }
 
-    /// A look of its own, and a line that says how far the watch is.
-    async fn show_life(&mut self) -> Result<(), End> {
-        // Refused now and then under load: there is no need to say how far it is just then.
-        if let Ok(store) = self
-            .replica
-            .read(holdfast_replica::Consistency::Stale)
-            .await
-        {
-            self.catch_up(store).await?;
+    /// Tells what this node's state has beyond what was told.
+    async fn look(&mut self) -> Result<(), End> {
+        let read = self.replica.read(holdfast_replica::Consistency::Stale);
+        match read.await {
+            Ok(store) => self.catch_up(store).await,
+            Err(holdfast_replica::RequestError::Stopped) => {
+                Err(End::closing("the replica has stopped"))
+            }
+            // Too many requests wait: then a later look does it.
+            Err(_) => Ok(()),
         }
-        let revision = self.next - 1;
-        self.send(&WatchLine::Progress { revision }).await
     }
 
     /// Tells everything that `store` knows and the client does not.
@@ -337,6 +365,7 @@ impl Watcher {
         if !piece.is_empty() {
             self.pieces.send(piece.into()).await?;
         }
+        self.told = self.told.max(store.revision());
         Ok(())
     }
 

@@ -107,8 +107,18 @@ fn a_watch_from_now_on_begins_after_what_was_acknowledged() {
 
 #[test]
 fn a_watch_may_begin_in_the_future() {
-    let node = TestNode::start();
+    let node =
+        TestNode::start_with(|config| config.limits.watch_progress = Duration::from_millis(20));
     let mut watch = Watch::open(&node, "prefix=&from_revision=4", "");
+    assert_eq!(
+        watch.line(),
+        json!({"type": "created", "revision": 1, "from_revision": 4})
+    );
+    assert_eq!(
+        watch.line(),
+        json!({"type": "progress", "revision": 1}),
+        "what has not happened has not been told"
+    );
     for _ in 0..4 {
         node.put("a", "1").expect_json();
     }
