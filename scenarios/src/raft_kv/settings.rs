@@ -73,7 +73,7 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
             snapshot_retry: 500 * MS,
             mutant,
         },
-        snapshot_chunk_bytes: draws.magnitude(1 << 4, 1 << 14) as usize,
+        snapshot_chunk_bytes: draws.magnitude(100, 10_000) as usize,
         segment_bytes: draws.magnitude(1 << 10, 1 << 18),
         clients: draws.range(8, 17) as u32,
         keys: draws.magnitude(2, 32) as u32,

@@ -541,6 +541,10 @@ impl Model for OneKey {
         Some(KeyState { held, revision })
     }
 
+    fn rank(&self, returned: &KeyReturn) -> u64 {
+        returned.revision
+    }
+
     fn are_interchangeable(&self, a: &KeyCall, b: &KeyCall) -> bool {
         match (a, b) {
             (KeyCall::Put(_), KeyCall::Put(_)) | (KeyCall::Delete, KeyCall::Delete) => true,

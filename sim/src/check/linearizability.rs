@@ -6,7 +6,7 @@
 //! exactly when each object's part is, so callers split by key first, which makes the exponential search small.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fmt::Debug,
     hash::{BuildHasherDefault, Hash, Hasher},
 };
@@ -31,6 +31,12 @@ pub trait Model {
         call: &Self::Call,
         returned: Option<&Self::Return>,
     ) -> Option<Self::State>;
+
+    /// Where an answer says that its operation stands among all others: none comes after one of a higher rank. Where
+    /// answers say no such thing all have the same rank.
+    fn rank(&self, _returned: &Self::Return) -> u64 {
+        0
+    }
 
     /// Whether two calls whose clients never heard have the same effect in every state. The search then tries the
     /// earlier one only: it can go wherever the later one can.
@@ -85,6 +91,8 @@ struct Search<'a, M: Model> {
     previous: Vec<usize>,
     /// By operation: the event of its call and of its return.
     places: Vec<(usize, usize)>,
+    /// Ranks of the operations that were answered and not yet taken: how many there are of each.
+    ranks: BTreeMap<u64, usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -127,7 +135,12 @@ impl<'a, M: Model> Search<'a, M> {
                 place.0 = at + 1;
             }
         }
+        let mut ranks = BTreeMap::new();
+        for (_, returned) in history.iter().filter_map(|o| o.returned.as_ref()) {
+            *ranks.entry(model.rank(returned)).or_default() += 1;
+        }
         Search {
+            ranks,
             model,
             history,
             events,
@@ -154,8 +167,7 @@ impl<'a, M: Model> Search<'a, M> {
         while returned < must_return {
             let event = self.events[at];
             if at != HEAD && event.is_call {
-                let has_answer = self.history[event.operation].returned.is_some();
-                if has_answer != answered || (!has_answer && self.has_earlier_twin(at)) {
+                if !self.is_candidate(at, answered) {
                     at = self.next[at];
                     continue;
                 }
@@ -207,6 +219,17 @@ impl<'a, M: Model> Search<'a, M> {
         Verdict::Linearizable
     }
 
+    /// Whether the operation called at `place` may be tried, in the pass over those with answers or without.
+    fn is_candidate(&self, place: usize, answered: bool) -> bool {
+        match &self.history[self.events[place].operation].returned {
+            Some((_, returned)) => {
+                let lowest = self.ranks.first_key_value().map(|(rank, _)| *rank);
+                answered && lowest == Some(self.model.rank(returned))
+            }
+            None => !answered && !self.has_earlier_twin(place),
+        }
+    }
+
     /// Whether operations without answers, taken one after the other, lead back to a state that was there before the
     /// first of them or in between: those on the way might as well not have happened.
     fn is_detour(&self, stack: &[(usize, M::State)], state: &M::State, after: &M::State) -> bool {
@@ -236,6 +259,14 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     fn lift(&mut self, operation: usize) {
+        if let Some((_, returned)) = &self.history[operation].returned {
+            let rank = self.model.rank(returned);
+            let left = self.ranks.get_mut(&rank).expect("was counted");
+            *left -= 1;
+            if *left == 0 {
+                self.ranks.remove(&rank);
+            }
+        }
         for place in [self.places[operation].0, self.places[operation].1] {
             let (before, after) = (self.previous[place], self.next[place]);
             self.next[before] = after;
@@ -244,6 +275,9 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     fn put_back(&mut self, operation: usize) {
+        if let Some((_, returned)) = &self.history[operation].returned {
+            *self.ranks.entry(self.model.rank(returned)).or_default() += 1;
+        }
         for place in [self.places[operation].1, self.places[operation].0] {
             let (before, after) = (self.previous[place], self.next[place]);
             self.next[before] = place;
