@@ -469,7 +469,7 @@ fn probability(p: f64) -> u64 {
 
 /// An extra delay of at most `within`, each of its last 20 binary orders of magnitude as likely as the next.
 fn late_by(bits: u64, within: u64) -> u64 {
-    let order = (bits & 0xffff) * 20 >> 16;
+    let order = ((bits & 0xffff) * 20) >> 16;
     (unit(bits) * (within >> order) as f64) as u64
 }
 

@@ -295,7 +295,7 @@ impl File {
         self.clear_past_end();
         if let (Some(slot), true) = (
             self.slots.get_mut(pages(len).max(1) - 1),
-            len % PAGE as u64 > 0,
+            !len.is_multiple_of(PAGE as u64),
         ) {
             slot.platter = slot.cache.clone();
         }

@@ -139,6 +139,10 @@ impl FaultPlan {
     }
 
     /// Reads a plan from a file and checks it.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "plans are read before anything is simulated"
+    )]
     pub fn load(path: &Path) -> Result<Self, PlanError> {
         let file = path.display().to_string();
         match std::fs::read_to_string(path) {
