@@ -342,7 +342,7 @@ impl Summary {
                 grouped(row.count),
                 grouped(row.seeds),
                 grouped(row.of_seeds),
-                String::from(if row.count == 0 { "NEVER REACHED" } else { "" }),
+                String::from(if row.count == 0 { "not reached" } else { "" }),
             ]);
         }
         table

@@ -22,10 +22,10 @@ pub const BENCHES: [(&str, &str); 3] = [
     ),
 ];
 
-/// Measure speed against rivals; without a name, list what can be measured.
+/// Measure speed, beside rivals where there are any; without a name, list what can be measured
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which benchmark
+    /// Which benchmark: sim, log or raft
     pub name: Option<String>,
     /// Print one JSON document instead of a table
     #[arg(long)]

@@ -12,9 +12,10 @@ use serde::Serialize;
 use std::fmt;
 use std::path::Path;
 
-/// Plant documented bugs one at a time, and tell which seed finds each.
+/// Plant documented bugs of other systems one at a time, and tell which seed finds each
 ///
-/// Fails (exit code 1) if one is not found.
+/// Runs seeds 0, 1, 2, ... in the fast lane for each bug until a property breaks. A seed that kills its worker has found
+/// the bug, too. Fails (exit code 1) if one is not found.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// Only this one, by name or number

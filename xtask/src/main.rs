@@ -4,9 +4,12 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::{Verdict, XtaskError, bench, bugs, lint, simulate, test, workspace_root};
 
-/// The tools of the Holdfast workspace.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The tools of the Holdfast workspace"
+)]
 #[command(
     after_help = "Exit codes: 0 all is well; 1 something was found; 2 the tool itself failed."
 )]
@@ -17,15 +20,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run scenarios in the deterministic simulator, many seeds or one
     Simulate(simulate::Arguments),
-    /// Measure the simulator: how many seeds does it need to find each planted bug?
     Bugs(bugs::Arguments),
-    /// Run every test of the workspace, with the binaries and tools that they need
     Test(test::Arguments),
-    /// Check formatting, clippy, the floors between rooms and the conventions of the source
     Lint(lint::Arguments),
-    /// Measure speed against rivals
     Bench(bench::Arguments),
 }
 

@@ -13,7 +13,7 @@ pub const ENGINE: &str = "HOLDFAST_ENGINE";
 /// The variable that tells tests where to say what they skip, a line for each.
 pub const SKIPS: &str = "HOLDFAST_SKIPS";
 
-/// Run every test of the workspace, with the binaries and tools that they need.
+/// Run every test of the workspace, with the binaries and tools that they need
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = "\
 Tests that start the engine find it in HOLDFAST_ENGINE. A test that cannot run here says so in the file that
@@ -89,7 +89,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
     }
     let skipped = std::fs::read_to_string(&skips)
         .map_err(XtaskError::io(format!("read {}", skips.display())))?;
-    let mut skipped: Vec<String> = skipped.lines().map(String::from).collect();
+    let mut skipped: Vec<String> = skipped.lines().map(without_prefix).collect();
     for tool in missing {
         let line = format!(
             "{} is missing, and cannot be installed here: {}",
@@ -99,6 +99,11 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
     }
     print!("{}", closing(&tally, &broken, &skipped));
     Ok(Verdict::of(tally.failed == 0 && broken.is_empty()))
+}
+
+/// A line of the skips' file; some tests write it as they print it.
+fn without_prefix(line: &str) -> String {
+    line.trim_start_matches("SKIPPED: ").to_string()
 }
 
 /// Runs tests, passes their output on, and counts. Returns whether cargo was content.

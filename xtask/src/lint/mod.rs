@@ -15,7 +15,11 @@ use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Check formatting, clippy, the floors between rooms and the conventions of the source.
+/// Check formatting, clippy, the floors between rooms and the conventions of the source
+///
+/// Floors come from `cargo metadata`: which room may build on which, and what must not be in whose tree. The source of
+/// the engine and of the simulator may not touch files, sockets, threads, clocks or chance but through the `Host`.
+/// Every finding names its place, its rule and what to do instead.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Leave clippy out, which has to check the whole workspace first

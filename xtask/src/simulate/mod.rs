@@ -17,7 +17,7 @@ use holdfast_record::Lane;
 use holdfast_record::worker::{LaneInfo, ScenarioInfo};
 use std::path::{Path, PathBuf};
 
-/// Run scenarios in the deterministic simulator.
+/// Run scenarios in the deterministic simulator, many seeds or one
 ///
 /// Without arguments: every scenario, in both lanes, with as many seeds as each asks for. Records, a Parquet file and
 /// pages go to reports/runs.

@@ -334,7 +334,8 @@ impl Outcome {
     }
 
     fn closing(&self) -> String {
-        let seeds = format!("{} seeds in {:.1} s", grouped(self.seeds), self.seconds);
+        let s = if self.seeds == 1 { "" } else { "s" };
+        let seeds = format!("{} seed{s} in {:.1} s", grouped(self.seeds), self.seconds);
         if self.passed {
             return format!("PASSED, {seeds}");
         }
