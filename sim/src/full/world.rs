@@ -447,6 +447,15 @@ impl World {
                 self.end_process(node, Machine::Off);
             }
         }
+        // What a machine starts with mostly refers to the world that refers to the machine.
+        let nothing: Init = Arc::new(|_| Box::pin(std::future::ready(())));
+        let inits: Vec<Init> = self.with(|core| {
+            let nodes = core.nodes.iter_mut();
+            nodes
+                .map(|node| std::mem::replace(&mut node.init, nothing.clone()))
+                .collect()
+        });
+        drop(inits);
     }
 }
 

@@ -285,6 +285,34 @@ fn aborting_ends_a_task_at_its_await() {
 }
 
 #[test]
+fn a_world_that_has_ended_leaves_nothing_behind() {
+    let token = Arc::new(());
+    let (held, held_by_client) = (token.clone(), token.clone());
+    let mut settings = calm(1);
+    settings.clients = 1;
+    settings.plan.nodes = 1;
+    simulate(settings, |world| async move {
+        let outside = world.clone();
+        world.machine(&name(0), move |host| {
+            let (outside, held) = (outside.clone(), held.clone());
+            async move {
+                loop {
+                    host.sleep(SECOND).await;
+                    outside.record(0, 256, Arc::strong_count(&held) as u64, 0);
+                }
+            }
+        });
+        let outside = world.clone();
+        drop(world.client("client", |host| async move {
+            host.sleep(100 * SECOND).await;
+            outside.record(1, 256, Arc::strong_count(&held_by_client) as u64, 0);
+        }));
+        world.sleep(10 * SECOND).await;
+    });
+    assert_eq!(Arc::strong_count(&token), 1);
+}
+
+#[test]
 fn a_world_in_which_nothing_can_happen_is_a_deadlock() {
     let ended = run(calm(1), |world| async move {
         idle(&world, 0);
