@@ -216,7 +216,9 @@ fn leave_body_out(response: &mut Response<ReplyBody>) {
 
 fn refusal(error: RequestError) -> Problem {
     let kind = match error {
-        RequestError::Rejected(Rejection::NoLeader) => ProblemKind::NoLeader,
+        RequestError::Rejected(Rejection::NoLeader | Rejection::LeaderChanged) => {
+            ProblemKind::NoLeader
+        }
         RequestError::Rejected(Rejection::Overloaded) => ProblemKind::Overloaded,
         RequestError::Rejected(Rejection::TooLarge) => ProblemKind::TooLarge,
         RequestError::Rejected(Rejection::TimedOut) => ProblemKind::OutcomeUnknown,

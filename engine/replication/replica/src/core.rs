@@ -50,6 +50,9 @@ pub enum Rejection {
     /// No leader is known; certainly not carried out.
     #[error("no leader is known at the moment")]
     NoLeader,
+    /// Another leader came before the one that was asked had taken it; certainly not carried out.
+    #[error("the leader changed before the request was taken")]
+    LeaderChanged,
     /// A limit is reached; certainly not carried out.
     #[error("too many requests are waiting")]
     Overloaded,
@@ -136,8 +139,17 @@ pub enum Event {
     },
 }
 
+/// A request without an outcome yet.
 #[derive(Clone, Copy, Debug)]
-enum Waiting {
+struct Waiting {
+    kind: Kind,
+    /// The term in which it was asked: only its leader can carry it out. `None` when a snapshot took the place of
+    /// entries that may have.
+    term: Option<Term>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
     Command,
     Read,
 }
@@ -272,19 +284,7 @@ impl<S: StateMachine> Replica<S> {
             self.raft.handle_timeout(now);
         }
         while let Some((_, number)) = self.deadlines.pop_front_if(|(at, _)| *at <= now) {
-            if let Some(waiting) = self.pending.remove(&number) {
-                let request = self.request(number);
-                self.outputs.push_back(match waiting {
-                    Waiting::Command => Output::Reply {
-                        request,
-                        result: Err(Rejection::TimedOut),
-                    },
-                    Waiting::Read => Output::ReadRejected {
-                        request,
-                        rejection: Rejection::TimedOut,
-                    },
-                });
-            }
+            self.reject(number, Rejection::TimedOut);
         }
         if self.raft.role() != Role::Leader {
             self.transfers.end_all();
@@ -403,7 +403,7 @@ impl<S: StateMachine> Replica<S> {
         for result in &mut results {
             match (*result, refused) {
                 (Ok(_), Some(rejection)) => *result = Err(rejection),
-                (Ok(request), None) => self.await_outcome(now, request.number, Waiting::Command),
+                (Ok(request), None) => self.await_outcome(now, request.number, Kind::Command),
                 (Err(_), _) => {}
             }
         }
@@ -421,7 +421,7 @@ impl<S: StateMachine> Replica<S> {
             Consistency::Stale => self.outputs.push_back(Output::ReadReady { request }),
             Consistency::Linearizable => {
                 match self.raft.read(now, request.number) {
-                    Ok(()) => self.await_outcome(now, request.number, Waiting::Read),
+                    Ok(()) => self.await_outcome(now, request.number, Kind::Read),
                     Err(holdfast_raft::ReadError::NoLeader) => return Err(Rejection::NoLeader),
                     Err(_) => return Err(Rejection::Overloaded),
                 }
@@ -499,11 +499,46 @@ impl<S: StateMachine> Replica<S> {
         }
     }
 
-    fn await_outcome(&mut self, now: Nanos, number: u64, waiting: Waiting) {
-        self.pending.insert(number, waiting);
+    fn await_outcome(&mut self, now: Nanos, number: u64, kind: Kind) {
+        let term = Some(self.raft.term());
+        self.pending.insert(number, Waiting { kind, term });
         let deadline = now.saturating_add(self.settings.request_timeout);
         self.deadlines.push_back((deadline, number));
         assert!(self.pending.len() <= self.settings.max_pending);
+    }
+
+    /// Answers a request with a rejection, if it still waits.
+    fn reject(&mut self, number: u64, rejection: Rejection) {
+        let Some(waiting) = self.pending.remove(&number) else {
+            return;
+        };
+        let request = self.request(number);
+        self.outputs.push_back(match waiting.kind {
+            Kind::Command => Output::Reply {
+                request,
+                result: Err(rejection),
+            },
+            Kind::Read => Output::ReadRejected { request, rejection },
+        });
+    }
+
+    /// Rejects what was asked in terms before `term`, whose first entry is about to be applied. Of an older term no
+    /// entry can follow it, and what is passed on is taken in its own term or never: what was not applied by now
+    /// will never be.
+    fn reject_older_than(&mut self, term: Term) {
+        let ready: BTreeSet<u64> = self.ready_reads.iter().map(|(_, number)| *number).collect();
+        let is_lost = |(number, waiting): &(&u64, &Waiting)| {
+            waiting.term.is_some_and(|asked| asked < term) && !ready.contains(number)
+        };
+        let lost: Vec<u64> = self
+            .pending
+            .iter()
+            .filter(is_lost)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in lost {
+            self.reject(number, Rejection::LeaderChanged);
+        }
     }
 
     /// Forgets deadlines of requests that were answered, so that the queue is as short as what waits.
@@ -570,6 +605,9 @@ impl<S: StateMachine> Replica<S> {
         for entry in entries {
             self.applied_before = (self.state.applied(), self.state.applied_term());
             self.bytes_since_snapshot += entry.payload.len() as u64;
+            if entry.term > self.state.applied_term() {
+                self.reject_older_than(entry.term);
+            }
             let applied = self.state.apply(entry);
             self.take_snapshot_if_due();
             let Some((request, outcome)) = applied else {
@@ -747,6 +785,10 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         self.state = state;
+        // Commands that wait may have been applied on the way to it: whether they were is not known any more.
+        for waiting in self.pending.values_mut() {
+            waiting.term = None;
+        }
         self.applied_before = (self.state.applied(), self.state.applied_term());
         self.bytes_since_snapshot = 0;
         self.snapshot = Some(file);
