@@ -1,8 +1,8 @@
 //! What a leader does: replication, heartbeats, reads, handing its office over.
 
 use crate::{
-    Body, Event, Index, Message, Mutant, Nanos, NodeId, Output, Raft, ReadError, Role, log::RaftLog,
-    progress::Mode, quorum, reads::Read,
+    Body, Event, Index, Message, Mutant, Nanos, NodeId, Output, Raft, ReadError, Role,
+    log::RaftLog, progress::Mode, quorum, reads::Read,
 };
 
 impl Raft {
@@ -279,11 +279,7 @@ impl Raft {
         self.release_reads(now);
     }
 
-    pub(crate) fn take_read(
-        &mut self,
-        now: Nanos,
-        read: Read,
-    ) -> Result<(), ReadError> {
+    pub(crate) fn take_read(&mut self, now: Nanos, read: Read) -> Result<(), ReadError> {
         if self.reads.len() >= self.config.max_pending_reads {
             return Err(ReadError::TooManyReads);
         }
