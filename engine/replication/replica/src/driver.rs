@@ -759,10 +759,13 @@ impl<S: StateMachine> Driver<S> {
         });
     }
 
-    /// Once leadership has gone, or waiting for that has been long enough.
+    /// Once another leads, or waiting for that has been long enough. To have stepped down is not enough: this
+    /// replica's vote may be the one that its successor needs.
     fn is_done_stopping(&self) -> bool {
         self.stopping.as_ref().is_some_and(|stopping| {
-            self.replica.raft().role() != Role::Leader || self.host.now() >= stopping.deadline
+            let raft = self.replica.raft();
+            let is_handed_over = raft.leader().is_some_and(|leader| leader != raft.id());
+            is_handed_over || self.host.now() >= stopping.deadline
         })
     }
 }

@@ -6,16 +6,19 @@ use crate::{
     Message,
     wire::{self, Hello},
 };
-use holdfast_host::{Host, Moment, Stream};
+use holdfast_host::{Host, Moment, Stream, TaskHandle};
 use holdfast_raft::NodeId;
 use std::{
     collections::BTreeMap,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 use tokio::{
@@ -156,7 +159,7 @@ impl Sender {
     async fn serve(&mut self, stream: Stream, first: Message) -> io::Result<()> {
         let (read, mut write) = tokio::io::split(stream);
         let acknowledged = Arc::new(AtomicU64::new(0));
-        let reader = self
+        let mut reader = self
             .link
             .host
             .spawn("replica-acks", count(read, acknowledged.clone()));
@@ -167,16 +170,14 @@ impl Sender {
         let result = loop {
             let message = match next.take() {
                 Some(message) => message,
-                None => match self.queue.recv().await {
-                    Some(message) => message,
-                    None => break Ok(()),
+                None => match self.next_message(&mut reader).await {
+                    Ok(Some(message)) => message,
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
                 },
             };
             // Looked at before the write: an acknowledgement of this batch is news at the next look.
             let known = acknowledged.load(Ordering::Relaxed);
-            if known == u64::MAX {
-                break Err(io::ErrorKind::ConnectionReset.into());
-            }
             let now = self.link.host.now();
             if known != seen {
                 (seen, waiting) = (known, None);
@@ -203,9 +204,22 @@ impl Sender {
         self.report().await;
         result
     }
+
+    /// The next message to send, `None` at the replica's end. Fails when the connection has ended, before it takes a
+    /// message: followers are silent among themselves, and what one of them says to another that was restarted
+    /// meanwhile, perhaps the one vote that decides, must not be written to a connection that is dead.
+    async fn next_message(&mut self, reader: &mut TaskHandle) -> io::Result<Option<Message>> {
+        poll_fn(|cx| {
+            if Pin::new(&mut *reader).poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            self.queue.poll_recv(cx).map(Ok)
+        })
+        .await
+    }
 }
 
-/// Counts acknowledgements; the count jumps to its maximum when the connection ends.
+/// Counts acknowledgements until the connection ends.
 async fn count(mut read: ReadHalf<Stream>, acknowledged: Arc<AtomicU64>) {
     let mut buffer = [0; 256];
     loop {
@@ -214,7 +228,6 @@ async fn count(mut read: ReadHalf<Stream>, acknowledged: Arc<AtomicU64>) {
             Ok(n) => acknowledged.fetch_add(n as u64, Ordering::Relaxed),
         };
     }
-    acknowledged.store(u64::MAX, Ordering::Relaxed);
 }
 
 /// Accepts peers' connections until aborted. `members` may call; everybody else is turned away.
