@@ -16,7 +16,7 @@ use holdfast_sim::{
     fast::{self, ClientOptions, Cluster, Setup, Workload},
     plan::FaultPlan,
 };
-use std::num::NonZeroU64;
+use std::{fmt, num::NonZeroU64};
 
 pub use holdfast_sim::fast::MARKS;
 
@@ -135,6 +135,29 @@ pub enum KvAnswer {
     },
     /// Compacted, or refused because it was already.
     Compacted,
+}
+
+impl fmt::Display for KvCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KvCall::Kv(call) => write!(f, "{call}"),
+            KvCall::Watch { from } => write!(f, "watch from rev {from}"),
+            KvCall::Compact { revision } => write!(f, "compact before rev {revision}"),
+        }
+    }
+}
+
+impl fmt::Display for KvAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KvAnswer::Kv(answer) => write!(f, "{answer}"),
+            KvAnswer::Watched { changes, next } => {
+                write!(f, "{} changes, go on from rev {next}", changes.len())
+            }
+            KvAnswer::Gone { oldest } => write!(f, "gone, oldest is rev {oldest}"),
+            KvAnswer::Compacted => write!(f, "compacted"),
+        }
+    }
 }
 
 /// One client.

@@ -122,17 +122,11 @@ pub fn witness(history: &[Operation], changes: &[Change]) -> Result<(), Violatio
     exactly_once(changes)?;
     let log = Log::new(changes);
     for operation in history {
-        let Some((_, answer)) = &operation.returned else {
+        let Some((at, answer)) = &operation.returned else {
             continue;
         };
         if let Err(why) = log.explains(&operation.call, answer) {
-            return Err(Violation::new(
-                "witness",
-                format!(
-                    "client {} called {:?} and was told {answer:?}: {why}",
-                    operation.client, operation.call
-                ),
-            ));
+            return Err(Violation::new("witness", format!("{operation}: {why}")).when(*at));
         }
     }
     real_time(history)
@@ -181,15 +175,12 @@ fn real_time(history: &[Operation]) -> Result<(), Violation> {
         let Some(before) = latest else { continue };
         let writes = changed(&history[i]);
         if revision(i) < revision(before) || (writes && revision(i) == revision(before)) {
-            return Err(Violation::new(
-                "real-time-order",
-                format!(
-                    "{:?} returned before {:?} was called, but the later one was served at revision {}",
-                    history[before],
-                    history[i],
-                    revision(i)
-                ),
-            ));
+            let message = format!(
+                "the later operation saw an earlier state:\n{}\n{}",
+                history[before], history[i]
+            );
+            let at = history[i].returned.as_ref().map_or(called, |(at, _)| *at);
+            return Err(Violation::new("real-time-order", message).when(at));
         }
     }
     Ok(())
@@ -353,15 +344,14 @@ pub fn linearizable(history: &[Operation]) -> Result<(), Violation> {
         match linearizability::check(&OneKey, operations, MAX_STEPS) {
             Verdict::Linearizable => {}
             Verdict::Violation { longest, stuck } => {
-                return Err(Violation::new(
-                    "linearizability",
-                    format!(
-                        "key {key}: of {} operations no more than {} can be ordered; {:?} cannot come next",
-                        operations.len(),
-                        longest.len(),
-                        operations.get(stuck)
-                    ),
-                ));
+                let stuck = &operations[stuck];
+                let at = stuck.returned.as_ref().map_or(stuck.called, |(at, _)| *at);
+                let message = format!(
+                    "key {key}: of {} operations no more than {} can be ordered; {stuck:?} cannot come next",
+                    operations.len(),
+                    longest.len(),
+                );
+                return Err(Violation::new("linearizability", message).when(at));
             }
             Verdict::Undecided => {
                 return Err(Violation::new(

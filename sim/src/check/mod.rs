@@ -3,6 +3,7 @@
 pub mod kv;
 pub mod linearizability;
 pub mod raft;
+mod words;
 
 use std::fmt;
 
@@ -15,6 +16,8 @@ pub struct Violation {
     pub message: String,
     /// The node at which it was seen, counted from 0, when one can be named.
     pub node: Option<u32>,
+    /// When it happened, in simulated nanoseconds, if that is not when it was noticed: histories are checked at the end.
+    pub at_ns: Option<u64>,
 }
 
 impl Violation {
@@ -24,6 +27,15 @@ impl Violation {
             property,
             message: message.into(),
             node: None,
+            at_ns: None,
+        }
+    }
+
+    /// The same, of something that happened at `at_ns`.
+    pub fn when(self, at_ns: u64) -> Self {
+        Violation {
+            at_ns: Some(at_ns),
+            ..self
         }
     }
 

@@ -1,6 +1,7 @@
 use super::{
     client::{Client, ClientOptions, ClientState, Next, Pending, Reply},
     node::Node,
+    words,
     workload::{Operation, Workload},
 };
 use crate::{
@@ -255,7 +256,7 @@ impl<W: Workload> Cluster<W> {
 
     pub(super) fn violate(&mut self, violation: Violation) {
         if self.violation.is_none() {
-            let now = self.now;
+            let now = violation.at_ns.unwrap_or(self.now);
             self.trace.timeline(|t| {
                 t.push(TimelineEvent::Violation {
                     at: now,
@@ -332,7 +333,7 @@ impl<W: Workload> Cluster<W> {
                 from,
                 to,
                 arrives: arrivals.first().copied(),
-                label: label(&body),
+                label: words::message(&body),
             });
         });
         // Clients talk over connections, which lose nothing but themselves and repeat nothing.
@@ -525,12 +526,13 @@ impl<W: Workload> Cluster<W> {
                 }
                 let lane = self.setup.plan.nodes + client;
                 self.trace.timeline(|t| {
-                    let result = operation.returned.as_ref().map(|(_, answer)| answer);
+                    let answer = operation.returned.as_ref().map(|(_, answer)| answer);
+                    let answer = answer.map(|a| format!(" -> {a}")).unwrap_or_default();
                     t.push(TimelineEvent::Operation {
                         at: operation.called,
                         until: operation.returned.as_ref().map(|(at, _)| *at),
                         lane,
-                        label: format!("{:?} -> {result:?}", operation.call),
+                        label: format!("{}{answer}", operation.call),
                     });
                 });
                 self.history.push(operation);
@@ -609,12 +611,13 @@ impl<W: Workload> Cluster<W> {
     pub(super) fn note_event(&mut self, node: u32, event: ReplicaEvent) {
         let at = self.now;
         self.trace.timeline(|t| {
-            let label = format!("{event:?}");
-            t.push(TimelineEvent::Note {
-                at,
-                lane: node,
-                label,
-            });
+            if let Some(label) = words::event(&event) {
+                t.push(TimelineEvent::Note {
+                    at,
+                    lane: node,
+                    label,
+                });
+            }
         });
     }
 
@@ -668,42 +671,5 @@ fn digest(message: &Message) -> u64 {
         }
         Message::SnapshotChunk { offset, term, .. } => mix(mix(15, *offset), *term),
         Message::SnapshotReceived { received, .. } => mix(16, *received),
-    }
-}
-
-fn label<C, A>(body: &ParcelBody<C, A>) -> String {
-    use holdfast_raft::Body;
-    match body {
-        ParcelBody::Peer(Message::Raft(message)) => {
-            let what = match &message.body {
-                Body::Vote { pre: true, .. } => "pre-vote?".into(),
-                Body::Vote { .. } => "vote?".into(),
-                Body::VoteReply { granted, .. } => format!("vote: {granted}"),
-                Body::Append {
-                    prev_index,
-                    entries,
-                    ..
-                } => format!("append {} @{prev_index}", entries.len()),
-                Body::Appended { matched } => format!("appended @{matched}"),
-                Body::AppendRejected { hint_index, .. } => format!("rejected, try @{hint_index}"),
-                Body::Heartbeat { commit, .. } => format!("heartbeat, commit {commit}"),
-                Body::HeartbeatReply { .. } => "heartbeat reply".into(),
-                Body::Snapshot { meta } => format!("snapshot @{}", meta.index),
-                Body::Propose { payloads, .. } => format!("propose {}", payloads.len()),
-                Body::ReadIndex { .. } => "read index?".into(),
-                Body::ReadIndexReply { index, .. } => format!("read index {index}"),
-                Body::TransferLeader { to } => format!("transfer to {to}"),
-                Body::TimeoutNow => "campaign now".into(),
-            };
-            format!("{what} (term {})", message.term)
-        }
-        ParcelBody::Peer(Message::SnapshotChunk { meta, offset, .. }) => {
-            format!("snapshot @{} from byte {offset}", meta.index)
-        }
-        ParcelBody::Peer(Message::SnapshotReceived { received, .. }) => {
-            format!("snapshot: {received} bytes there")
-        }
-        ParcelBody::Request { .. } => "request".into(),
-        ParcelBody::Reply { .. } => "reply".into(),
     }
 }

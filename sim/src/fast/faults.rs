@@ -2,6 +2,7 @@
 
 use super::{
     cluster::{Cluster, Event},
+    words,
     workload::Workload,
 };
 use crate::{
@@ -35,13 +36,14 @@ impl<W: Workload> Cluster<W> {
         self.count_fault(fault.kind.name());
         let horizon = self.setup.plan.horizon_ns;
         let until = fault.until_ns.unwrap_or(horizon).min(horizon);
+        let nodes = self.setup.plan.nodes;
         self.trace.timeline(|t| {
             t.push(TimelineEvent::Fault {
                 at: now,
                 until: fault.kind.lasts().then_some(until),
                 lanes: lanes(&strike),
                 fault: fault.kind.name().into(),
-                detail: format!("{strike:?}"),
+                detail: words::strike(&strike, nodes),
             });
         });
         match &strike {

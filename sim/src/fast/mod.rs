@@ -7,6 +7,7 @@ mod client;
 mod cluster;
 mod faults;
 mod node;
+mod words;
 mod workload;
 
 pub use client::ClientOptions;

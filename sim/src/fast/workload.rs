@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use holdfast_replica::{Consistency, Outcome, StateMachine};
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 
 /// What a scenario's clients do, and what their answers mean. Part of the world: `Clone`, and random only by draws of
 /// its own.
@@ -8,9 +8,9 @@ pub trait Workload: Clone {
     /// The state machine under test.
     type Machine: StateMachine;
     /// What a client asks.
-    type Call: Clone + Debug;
+    type Call: Clone + Debug + Display;
     /// What it is told.
-    type Answer: Clone + Debug;
+    type Answer: Clone + Debug + Display;
 
     /// The next call of `client`.
     fn call(&mut self, client: u32) -> Self::Call;
