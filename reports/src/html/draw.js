@@ -2,7 +2,7 @@
 
 const GUTTER = 92;
 const AXIS = 24;
-const FAULT_ROW = 17;
+const FAULT_ROW = 16;
 const MOST_LINES = 6000;
 const canvas = document.getElementById("canvas");
 const overview = document.getElementById("overview");
@@ -36,10 +36,10 @@ function stateColour(state) {
 const layout = { width: 0, height: 0, laneTop: [], laneHeight: [], faultsTop: AXIS };
 function measure() {
   const clients = lanes.length - nodes;
-  const clientHeight = clients > 16 ? 18 : 26;
+  const clientHeight = clients > 6 ? 18 : 26;
   // Nodes share what the window leaves when clients and faults have their rows.
   const taken = canvas.getBoundingClientRect().top + window.scrollY + AXIS + faultRows * FAULT_ROW + 34 + clients * clientHeight;
-  const nodeHeight = Math.max(40, Math.min(104, (window.innerHeight - taken) / Math.max(1, nodes)));
+  const nodeHeight = Math.max(64, Math.min(104, (window.innerHeight - taken) / Math.max(1, nodes)));
   let y = AXIS + faultRows * FAULT_ROW + 12;
   layout.laneTop = [];
   layout.laneHeight = [];
@@ -151,7 +151,7 @@ function drawStateLabels(c, lane) {
     const name = text(s.state);
     const room = clampX(xOf(Math.min(s.until, runEnd))) - x0 - 8;
     const long = name === "down" ? "down" : `${name}, term ${s.term}`;
-    const words = [long, String(s.term)].find((w) => c.measureText(w).width < room);
+    const words = [long, name].find((w) => c.measureText(w).width < room);
     if (!words) continue;
     c.fillStyle = name === "down" || name === "paused" ? colour.bg : stateColour(name);
     c.globalAlpha = 0.88;
@@ -235,9 +235,10 @@ function drawMessages(c) {
   drawn.thinning = Math.max(1, Math.ceil(visible.length / MOST_LINES));
   drawn.messages = visible.filter((_, n) => n % drawn.thinning === 0);
   const faint = drawn.messages.length > 2000 ? 0.3 : drawn.messages.length > 500 ? 0.55 : 0.9;
+  const quiet = (i) => messages.beat[i] || messages.client[i];
   const groups = [
-    [drawn.messages.filter((i) => messages.beat[i] && !messages.lost[i]), colour.heartbeat, faint, []],
-    [drawn.messages.filter((i) => !messages.beat[i] && !messages.lost[i]), colour.message, faint, []],
+    [drawn.messages.filter((i) => quiet(i) && !messages.lost[i]), colour.heartbeat, faint, []],
+    [drawn.messages.filter((i) => !quiet(i) && !messages.lost[i]), colour.message, faint, []],
     [drawn.messages.filter((i) => messages.lost[i]), colour.lost, Math.max(faint, 0.5), [5, 4]],
   ];
   const heads = drawn.messages.length < 1500;
@@ -257,7 +258,7 @@ function drawMessages(c) {
     if (heads) for (const i of list) drawHead(c, i);
   }
   c.globalAlpha = 1;
-  if (drawn.messages.length < 90) drawMessageLabels(c);
+  if (drawn.messages.filter((i) => !messages.client[i]).length < 90) drawMessageLabels(c);
 }
 
 function drawHead(c, i) {
@@ -279,13 +280,15 @@ function drawHead(c, i) {
   c.fill();
 }
 
-// Labels stand at a third of the way, where lines have parted and not yet met again; none may cover another.
+// Labels stand at a third of the way, where lines have parted and not yet met again; none may cover another. What
+// clients say goes without: their operations tell it better.
 function drawMessageLabels(c) {
   const taken = [];
   c.textAlign = "center";
   c.lineWidth = 3;
   c.lineJoin = "round";
   for (const i of drawn.messages) {
+    if (messages.client[i]) continue;
     const [x0, y0, x1, y1] = line(i);
     const x = x0 + (x1 - x0) * 0.36;
     const y = y0 + (y1 - y0) * 0.36;

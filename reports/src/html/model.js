@@ -15,6 +15,7 @@ const messages = (() => {
   const end = new Float64Array(count);
   const lost = new Uint8Array(count);
   const beat = new Uint8Array(count);
+  const client = new Uint8Array(count);
   const isBeat = data.texts.map((t) => /^heartbeat/i.test(t));
   const flights = flight.filter((f) => f >= 0).sort((a, b) => a - b);
   const typical = flights.length ? flights[flights.length >> 1] : 1e6;
@@ -25,10 +26,11 @@ const messages = (() => {
     lost[i] = flight[i] < 0 ? 1 : 0;
     end[i] = now + (lost[i] ? typical : flight[i]);
     beat[i] = isBeat[label[i]] ? 1 : 0;
+    client[i] = from[i] >= nodes || to[i] >= nodes ? 1 : 0;
     const block = Math.floor(i / BLOCK);
     blocks[block] = Math.max(blocks[block], end[i]);
   }
-  return { count, at, end, from, to, lost, beat, label, blocks };
+  return { count, at, end, from, to, lost, beat, client, label, blocks };
 })();
 
 const operations = data.operations.map(([at, until, lane, label]) => ({ at, until, lane, label }));
@@ -89,7 +91,7 @@ function lowerBound(array, t) {
 }
 
 // What the boxes and the search field let through.
-const filter = { messages: true, heartbeats: true, lost: true, notes: true, operations: true, words: "" };
+const filter = { messages: true, heartbeats: true, lost: true, clients: true, notes: true, operations: true, words: "" };
 let matching = null;
 function search(words) {
   filter.words = words.trim().toLowerCase();
@@ -98,6 +100,7 @@ function search(words) {
 const matches = (label) => !matching || matching[label];
 const shows = {
   message: (i) =>
+    (filter.clients || !messages.client[i]) &&
     (messages.lost[i] ? filter.lost : messages.beat[i] ? filter.heartbeats : filter.messages) && matches(messages.label[i]),
   operation: (i) => filter.operations && matches(operations[i].label),
   note: (i) => filter.notes && matches(notes[i].label),

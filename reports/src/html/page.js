@@ -99,7 +99,7 @@ function listenToButtons() {
   document.querySelector('[data-do="violation"]').disabled = !violations.length;
   document.querySelector('[data-do="election"]').disabled = !elections.length;
   document.querySelector('[data-do="fault"]').disabled = !faults.length;
-  for (const name of ["messages", "heartbeats", "lost", "notes", "operations"]) {
+  for (const name of ["messages", "heartbeats", "lost", "clients", "notes", "operations"]) {
     document.getElementById(`show-${name}`).addEventListener("change", (e) => {
       filter[name] = e.target.checked;
       redraw();
