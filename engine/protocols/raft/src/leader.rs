@@ -156,12 +156,15 @@ impl Raft {
         let progress = &mut self.progress[at];
         progress.active = true;
         let news = progress.acknowledge(matched);
-        if !news && !(progress.matched == matched && progress.mode == Mode::Probe) {
+        let ends_probe = progress.mode == Mode::Probe && progress.matched == matched;
+        if !news && !ends_probe {
             return;
         }
         match progress.mode {
             Mode::Probe => progress.become_replicate(),
             Mode::Snapshot(_) if progress.matched + 1 >= first => progress.become_replicate(),
+            // It has the snapshot, and what comes behind it was dropped meanwhile: the next probe finds that out.
+            Mode::Snapshot(index) if progress.matched >= index => progress.become_probe(),
             Mode::Snapshot(_) => {}
             Mode::Replicate => progress.free_to(matched),
         }

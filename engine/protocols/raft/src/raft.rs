@@ -265,10 +265,10 @@ impl Raft {
         self.finish();
     }
 
-    /// The state machine has applied everything up to `index`.
+    /// The state machine has applied everything up to `index`. Late news, overtaken by a snapshot, changes nothing.
     pub fn handle_applied(&mut self, _now: Nanos, index: Index) {
-        assert!(index >= self.log.applied && index <= self.log.applying);
-        self.log.applied = index;
+        assert!(index <= self.log.applying);
+        self.log.applied = self.log.applied.max(index);
         self.finish();
     }
 
@@ -765,15 +765,13 @@ impl Raft {
                     .push_back(Output::Event(Event::CampaignOrdered));
                 self.start_campaign(now, Campaign::Transfer);
             }
+            // An answer to an earlier incarnation may bear the name of a read of this one.
             Body::ReadIndexReply {
                 incarnation,
                 context,
                 index,
-            } => {
-                // An answer to an earlier incarnation may bear the name of a read of this one.
-                if incarnation == self.incarnation || self.mutated(Mutant::ReadNamesReused) {
-                    self.outputs.push_back(Output::ReadReady { context, index });
-                }
+            } if incarnation == self.incarnation || self.mutated(Mutant::ReadNamesReused) => {
+                self.outputs.push_back(Output::ReadReady { context, index });
             }
             // Whoever led in this term does not any more: nobody can take it.
             Body::Propose { .. } => {}

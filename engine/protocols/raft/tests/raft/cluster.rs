@@ -2,7 +2,9 @@
 
 use crate::world::{ELECTION_TICKS, TICK, World, text};
 use bytes::Bytes;
-use holdfast_raft::{Body, Event, Mode, NodeId, ProposeError, ReadError, Role};
+use holdfast_raft::{
+    Body, Event, Message, Mode, Mutant, NodeId, ProposeError, Role, SnapshotStatus,
+};
 
 /// The payloads of a node's log, with what opens a term as `""`.
 fn log(world: &World, id: NodeId) -> Vec<(u64, String)> {
@@ -14,7 +16,7 @@ fn log(world: &World, id: NodeId) -> Vec<(u64, String)> {
 }
 
 /// As in production. Its nodes have been up for so long that no leader of before can hold a lease.
-fn strong(count: u64) -> World {
+pub fn strong(count: u64) -> World {
     let mut world = World::new(count, |config| {
         config.pre_vote = true;
         config.check_quorum = true;
@@ -25,7 +27,7 @@ fn strong(count: u64) -> World {
 }
 
 /// Heartbeats that are answered, so that everybody's clock goes on.
-fn live(world: &mut World, ticks: u64) {
+pub fn live(world: &mut World, ticks: u64) {
     let ids: Vec<NodeId> = world.nodes.keys().copied().collect();
     for _ in 0..ticks {
         for id in &ids {
@@ -218,7 +220,7 @@ fn entries_that_conflict_are_replaced() {
 }
 
 /// Raft, figure 8: an entry of an older term is on a majority and must not be committed by that.
-fn figure_8(mutant: Option<holdfast_raft::Mutant>) -> World {
+fn figure_8(mutant: Option<Mutant>) -> World {
     let mut world = World::new(5, |config| config.mutant = mutant);
     // (a) Node 1 leads in term 1, and its entry reaches node 2 only.
     world.elect(1);
@@ -248,17 +250,14 @@ fn figure_8(mutant: Option<holdfast_raft::Mutant>) -> World {
 
 #[test]
 fn entries_of_older_terms_are_not_committed_by_counting() {
-    for (mutant, expected) in [
-        (None, 0),
-        (Some(holdfast_raft::Mutant::CommitOldTermByCounting), 2),
-    ] {
+    for (mutant, expected) in [(None, 0), (Some(Mutant::CommitOldTermByCounting), 2)] {
         let mut world = figure_8(mutant);
         let term = world.raft(1).term();
         assert_eq!(world.raft(1).term_at(2), Some(1), "\"old\" is there");
         assert_eq!(world.raft(1).last_index(), 3, "and what opens the term");
         // Two followers say that they have "old".
         for from in [2, 3] {
-            let reply = holdfast_raft::Message {
+            let reply = Message {
                 from,
                 to: 1,
                 term,
@@ -323,93 +322,71 @@ fn a_snapshot_that_could_not_be_sent_is_sent_again() {
         Mode::Snapshot(2)
     ));
     world.call(1, |raft, now| {
-        raft.report_snapshot(now, 3, holdfast_raft::SnapshotStatus::Failed);
+        raft.report_snapshot(now, 3, SnapshotStatus::Failed);
     });
     live(&mut world, 3);
     assert_eq!(sent(&world), 2);
     assert_eq!(world.raft(3).commit(), 2);
 }
 
-// ---- Limits ----
-
+/// What stands behind the entries that an append covers may be another leader's.
 #[test]
-fn appends_under_way_are_limited_by_number() {
-    let mut world = World::new(2, |config| {
-        config.max_inflight_messages = 3;
-        config.max_append_bytes = 1;
-    });
-    world.elect(1);
-    for n in 0..10 {
-        world.propose(1, &format!("{n}"));
+fn an_append_is_acknowledged_as_far_as_it_goes() {
+    for (mutant, expected) in [(None, 1), (Some(Mutant::AcknowledgeLastIndex), 4)] {
+        let mut world = World::new(3, |config| config.mutant = mutant);
+        world.elect(1);
+        world.isolate(&[1]);
+        for payload in ["x", "y", "z"] {
+            world.propose(1, payload);
+        }
+        world.stabilize();
+        world.hand_over(Message {
+            from: 2,
+            to: 1,
+            term: 2,
+            body: Body::Append {
+                prev_index: 1,
+                prev_term: 1,
+                commit: 1,
+                entries: Vec::new(),
+            },
+        });
+        world.act(1);
+        let answer = world.network.iter().find(|message| message.to == 2);
+        let body = answer.map(|message| message.body.clone());
+        assert_eq!(
+            body,
+            Some(Body::Appended { matched: expected }),
+            "{mutant:?}"
+        );
     }
-    world.act(1);
-    assert_eq!(world.take(2).len(), 3);
-    assert!(world.raft(1).progress()[1].is_paused());
-    // All three are lost; a heartbeat gets it going again.
-    live(&mut world, 4);
-    assert_eq!(world.node(2).payloads().len(), 10);
 }
 
+/// While the snapshot was on its way the leader dropped what comes behind it.
 #[test]
-fn appends_under_way_are_limited_by_bytes() {
-    let mut world = World::new(2, |config| {
-        config.max_inflight_bytes = 100;
-        config.max_append_bytes = 40;
-    });
+fn a_follower_behind_the_next_compaction_gets_the_next_snapshot() {
+    let mut world = World::new(3, |_| {});
     world.elect(1);
-    let payload = "p".repeat(40);
-    for _ in 0..10 {
-        world.propose(1, &payload);
-    }
-    world.act(1);
-    let sent = world.network.iter().map(|message| match &message.body {
-        Body::Append { entries, .. } => entries.iter().map(|e| e.payload.len()).sum(),
-        _ => 0,
-    });
-    // The limit is checked before an append goes out, so that one may exceed it.
-    assert_eq!(sent.collect::<Vec<usize>>(), [40, 40, 40]);
+    world.isolate(&[3]);
+    world.propose(1, "a");
     world.stabilize();
-    assert_eq!(world.node(2).payloads().len(), 10);
-}
-
-#[test]
-fn one_append_has_a_size_and_one_entry_always_fits() {
-    let mut world = World::new(2, |config| config.max_append_bytes = 10);
-    world.elect(1);
-    world.isolate(&[2]);
-    for payload in ["1234", "5678", "a long payload", "x"] {
-        world.propose(1, payload);
-    }
-    world.stabilize();
+    world.compact(1, 2);
     world.heal();
     world.tick(1);
-    let mut batches = Vec::new();
-    world.stabilize_with(&[1, 2], |_, _, received| {
-        for message in received {
-            if let Body::Append { entries, .. } = message.body
-                && !entries.is_empty()
-            {
-                batches.push(entries.len());
-            }
-        }
-    });
-    assert_eq!(world.node(2).payloads().len(), 4);
-    assert!(batches.iter().all(|len| *len <= 2), "{batches:?}");
-}
-
-#[test]
-fn too_much_that_is_uncommitted_is_refused() {
-    let mut world = World::new(3, |config| config.max_uncommitted_bytes = 10);
-    world.elect(1);
-    world.isolate(&[1]);
-    world.propose(1, "larger than the limit, and alone");
-    let more = vec![Bytes::from_static(b"x")];
-    let refused = world.call(1, |raft, now| raft.propose(now, more.clone()));
-    assert_eq!(refused, Err(ProposeError::TooMuchUncommitted));
-    world.heal();
+    world.run_until(&[1, 2, 3], |world| world.raft(3).commit() == 2);
+    world.act(3);
+    let answer = world.take(1);
+    for payload in ["b", "c"] {
+        world.propose(1, payload);
+        world.stabilize_with(&[1, 2], |_, _, _| {});
+    }
+    world.compact(1, 4);
+    for message in answer {
+        world.hand_over(message);
+    }
     live(&mut world, 2);
-    let accepted = world.call(1, |raft, now| raft.propose(now, more));
-    assert!(accepted.is_ok(), "{accepted:?}");
+    assert_eq!(world.raft(3).commit(), 4);
+    assert_eq!(world.node(3).platter.snapshot.index, 4);
 }
 
 // ---- Storage that takes its time ----
@@ -452,6 +429,23 @@ fn a_promise_leaves_when_it_is_durable() {
     world.act(2);
     let refusals = world.network.iter().filter(|m| m.from == 2 && m.to == 3);
     assert_eq!(refusals.count(), 1);
+}
+
+#[test]
+fn a_vote_that_is_not_durable_is_not_given() {
+    for (mutant, votes) in [(None, 0), (Some(Mutant::VoteBeforeSync), 1)] {
+        let mut world = World::new(3, |config| config.mutant = mutant);
+        world.is_async = true;
+        world.campaign(1);
+        world.act(1);
+        world.deliver(2);
+        world.act(2);
+        let given = world.network.iter().filter(|message| message.from == 2);
+        assert_eq!(given.count(), votes, "{mutant:?}");
+        // Node 2 dies before its disk has it, and knows nothing of it.
+        world.restart(2);
+        assert_eq!(world.raft(2).vote(), None);
+    }
 }
 
 /// The disk says that it has index 2 while index 2 has become another entry.
@@ -542,181 +536,19 @@ fn the_best_successor_has_most_of_the_log() {
     assert_eq!(world.raft(2).best_successor(), None, "it does not lead");
 }
 
-// ---- Reads ----
-
-fn read(world: &mut World, id: NodeId, context: u64) {
-    world
-        .call(id, |raft, now| raft.read(now, context))
-        .expect("the read is accepted");
-}
-
 #[test]
-fn a_read_waits_for_a_round_of_heartbeats() {
-    let mut world = World::new(3, |_| {});
-    world.elect(1);
-    world.propose(1, "a");
-    world.stabilize();
-    read(&mut world, 1, 7);
-    read(&mut world, 1, 8);
-    assert!(world.node(1).reads.is_empty());
-    world.stabilize();
-    assert_eq!(world.node(1).reads, [(7, 2), (8, 2)]);
-    assert!(!world.node(1).has(&Event::LeaseRead));
-}
-
-#[test]
-fn a_read_at_a_follower_asks_the_leader() {
-    let mut world = World::new(3, |_| {});
-    world.elect(1);
-    world.propose(1, "a");
-    world.stabilize();
-    read(&mut world, 3, 7);
-    world.stabilize();
-    assert_eq!(world.node(3).reads, [(7, 2)]);
-    assert!(world.node(3).has(&Event::ReadForwarded));
-}
-
-#[test]
-fn a_leader_that_was_replaced_answers_no_read() {
-    let mut world = World::new(3, |_| {});
-    world.elect(1);
-    world.isolate(&[1]);
-    world.elect(2);
-    world.propose(2, "newer");
-    world.stabilize();
-    read(&mut world, 1, 7);
-    world.stabilize();
-    assert!(world.node(1).reads.is_empty());
-    world.heal();
-    live(&mut world, 2);
-    assert!(
-        world.node(1).reads.is_empty(),
-        "it is for the asker to ask again"
-    );
-}
-
-#[test]
-fn without_a_leader_a_read_is_refused() {
-    let mut world = World::new(3, |_| {});
-    let refused = world.call(1, |raft, now| raft.read(now, 1));
-    assert_eq!(refused, Err(ReadError::NoLeader));
-}
-
-#[test]
-fn reads_that_wait_are_limited() {
-    let mut world = World::new(3, |config| config.max_pending_reads = 2);
-    world.elect(1);
-    read(&mut world, 1, 1);
-    read(&mut world, 1, 2);
-    let refused = world.call(1, |raft, now| raft.read(now, 3));
-    assert_eq!(refused, Err(ReadError::TooManyReads));
-}
-
-#[test]
-fn a_lease_answers_at_once_and_runs_out() {
-    let mut world = strong(3);
-    world.elect(1);
-    live(&mut world, 1);
-    read(&mut world, 1, 1);
-    assert_eq!(world.node(1).reads, [(1, 1)]);
-    assert!(world.node(1).has(&Event::LeaseRead));
-    // The leader is cut off; the lease is as long as an election takes at least.
-    world.isolate(&[1]);
-    world.pass(1, ELECTION_TICKS * TICK);
-    if world.raft(1).role() == Role::Leader {
-        read(&mut world, 1, 2);
-    }
-    world.stabilize();
-    assert_eq!(world.node(1).reads, [(1, 1)], "nobody confirmed the second");
-}
-
-#[test]
-fn clocks_that_drift_make_a_lease_shorter() {
-    let lease = |ppm: u32, age: u64| {
-        let mut world = World::new(3, |config| {
-            config.check_quorum = true;
-            config.lease_reads = true;
-            config.max_clock_drift_ppm = ppm;
-            // So that the clock can go on without a heartbeat.
-            config.heartbeat_interval = ELECTION_TICKS * TICK - 1;
-        });
-        world.wait(ELECTION_TICKS * TICK);
-        world.elect(1);
-        world.pass(1, ELECTION_TICKS * TICK - 1);
-        world.stabilize();
-        world.pass(1, age);
-        read(&mut world, 1, 1);
-        !world.node(1).reads.is_empty()
-    };
-    let full = ELECTION_TICKS * TICK;
-    assert!(lease(0, full - 2));
-    // 200 000 ppm: a lease of E * 0.8 / 1.2.
-    assert!(lease(200_000, full * 2 / 3 - 1));
-    assert!(!lease(200_000, full * 2 / 3 + 1));
-}
-
-#[test]
-fn a_lease_is_void_once_a_campaign_was_ordered() {
-    let mut world = strong(3);
-    world.elect(1);
-    live(&mut world, 1);
-    world.isolate(&[1]);
-    world.call(1, |raft, now| raft.transfer_leader(now, 2));
-    read(&mut world, 1, 1);
-    assert!(world.node(1).reads.is_empty());
-}
-
-/// Between an election and the first commit of the term nobody knows what is committed.
-#[test]
-fn a_new_leader_reads_when_an_entry_of_its_term_is_committed() {
-    for mutant in [None, Some(holdfast_raft::Mutant::ReadBeforeCommitInTerm)] {
+fn a_proposal_that_the_network_repeats_is_taken_once() {
+    for (mutant, expected) in [(None, 1), (Some(Mutant::ProposalTakenTwice), 2)] {
         let mut world = World::new(3, |config| config.mutant = mutant);
         world.elect(1);
-        world.propose(1, "a");
-        world.stabilize();
-        world.campaign(2);
-        world.run_until(&[1, 2, 3], |world| world.raft(2).role() == Role::Leader);
-        // Appends are lost, heartbeats are not.
-        read(&mut world, 2, 1);
+        world.propose(2, "a");
         world.act(2);
-        world
-            .network
-            .retain(|m| !matches!(m.body, Body::Append { .. }));
-        for _ in 0..3 {
-            for id in [1, 3, 2] {
-                world.act(id);
-                world.deliver(id);
-                world
-                    .network
-                    .retain(|m| !matches!(m.body, Body::Append { .. }));
-            }
-        }
-        assert_eq!(
-            world.node(2).reads.is_empty(),
-            mutant.is_none(),
-            "{mutant:?}"
-        );
-        live(&mut world, 2);
-        assert!(world.node(2).reads.contains(&(1, 3)) || mutant.is_some());
+        let [message] = &world.take(1)[..] else {
+            panic!("one proposal is passed on");
+        };
+        world.hand_over(message.clone());
+        world.hand_over(message.clone());
+        world.stabilize();
+        assert_eq!(world.node(2).payloads().len(), expected, "{mutant:?}");
     }
-}
-
-#[test]
-fn a_node_that_may_have_promised_a_lease_gives_no_vote_after_a_restart() {
-    let mut world = strong(3);
-    world.elect(1);
-    world.restart(2);
-    world.isolate(&[1]);
-    world.pass(3, ELECTION_TICKS * TICK);
-    world.campaign(3);
-    world.stabilize();
-    assert_ne!(
-        world.raft(3).role(),
-        Role::Leader,
-        "node 1 may hold a lease yet"
-    );
-    world.pass(2, ELECTION_TICKS * TICK);
-    world.campaign(3);
-    world.stabilize();
-    assert_eq!(world.raft(3).role(), Role::Leader);
 }

@@ -162,7 +162,7 @@ pub struct World {
     pub nodes: BTreeMap<NodeId, Node>,
     pub network: Vec<Message>,
     /// Messages between these are lost.
-    cut: BTreeSet<(NodeId, NodeId)>,
+    pub cut: BTreeSet<(NodeId, NodeId)>,
     /// Writes end when [`write`](World::write) says so, instead of at once.
     pub is_async: bool,
     /// Who led in which term.
