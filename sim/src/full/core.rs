@@ -140,6 +140,8 @@ pub(super) struct Node {
     pub(super) disk_busy_until: u64,
     /// Power fails after so many further disk operations.
     pub(super) crash_after: Option<u64>,
+    /// Power has failed in the middle of a disk job: the device does no more, and the machine is off in an instant.
+    pub(super) power_failing: bool,
     /// A fault keeps the process stopped until then.
     pub(super) paused_until: u64,
     /// What the scenario last said of the process, and its term.
@@ -309,6 +311,7 @@ impl Core {
         let node = &mut self.nodes[node as usize];
         node.machine = machine;
         node.crash_after = None;
+        node.power_failing = false;
         node.paused_until = 0;
         node.role = ("", 0);
         node.generators.clear();
@@ -414,6 +417,7 @@ impl Core {
             disk: Arc::new(Mutex::new(disk)),
             disk_busy_until: 0,
             crash_after: None,
+            power_failing: false,
             paused_until: 0,
             role: ("", 0),
             listeners: BTreeMap::new(),

@@ -1,10 +1,6 @@
 //! Disk jobs of a process: run inline on the node's simulated disk, paid for in simulated time.
 
-use super::{
-    core::{Core, Machine},
-    gate::Gate,
-    world::World,
-};
+use super::{core::Core, gate::Gate, world::World};
 use crate::disk::SimDisk;
 use holdfast_host::{Disk, FileId, Job, OpenMode};
 use std::{
@@ -25,7 +21,10 @@ pub(super) struct NodeDisk<'a> {
 impl NodeDisk<'_> {
     /// Runs `job` and says at which instant the device will be done with it; `None` when the node lost power in it.
     pub(super) fn run(world: &World, gate: &Gate, job: Job) -> Option<u64> {
-        let disk = world.with(|core| core.nodes[gate.node as usize].disk.clone());
+        let disk = world.with(|core| {
+            let node = &core.nodes[gate.node as usize];
+            (!node.power_failing).then(|| node.disk.clone())
+        })?;
         let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
         let mut view = NodeDisk {
             world,
@@ -39,7 +38,7 @@ impl NodeDisk<'_> {
         drop(disk);
         if power_failed {
             world.mark("power-failed-in-a-disk-job");
-            world.end_process(gate.node, Machine::Off);
+            world.with(|core| core.power_fails_in_job(gate.node, used));
             return None;
         }
         Some(world.with(|core| core.occupy_device(gate.node, used)))

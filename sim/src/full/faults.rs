@@ -102,6 +102,21 @@ impl Core {
         }
     }
 
+    /// Power fails in the middle of a disk job which has used `used_ns` of the device: when that time is over and,
+    /// perhaps, most of what a sync takes. Until then the rest of the machine goes on, as it does while a disk works.
+    pub(super) fn power_fails_in_job(&mut self, node: u32, used_ns: u64) {
+        let began = self.occupy_device(node, used_ns);
+        let disk = &self.plan.disk;
+        let sync = disk.sync_min_ns + disk.sync_tail_ns;
+        let state = &mut self.nodes[node as usize];
+        state.power_failing = true;
+        // Beside the faults, which are entities of this domain by their numbers.
+        let entity = 1 << 63 | u64::from(node) << 32 | u64::from(state.incarnation);
+        let part = Draws::new(self.seed, Domain::Instant, entity).range(0, sync.max(1));
+        let incarnation = state.incarnation;
+        self.order_at(began + part, Order::CutPower { node, incarnation });
+    }
+
     fn is_dead(&self, node: u32, incarnation: u32) -> bool {
         let node = &self.nodes[node as usize];
         node.machine == Machine::Dead && node.incarnation == incarnation
@@ -109,7 +124,7 @@ impl Core {
 
     fn awaits_cut(&self, node: u32, incarnation: u32) -> bool {
         let node = &self.nodes[node as usize];
-        node.incarnation == incarnation && node.crash_after.is_some()
+        node.incarnation == incarnation && (node.crash_after.is_some() || node.power_failing)
     }
 
     /// Has the power of these machines go in the middle of the next disk jobs they do, soon in any case.
@@ -259,7 +274,6 @@ impl World {
     }
 
     fn start_if_down(&self, node: u32) {
-        self.with(|core| core.nodes[node as usize].crash_after = None);
         if !self.is_running(node) {
             self.start_again(node);
         }

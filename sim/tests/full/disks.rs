@@ -143,6 +143,43 @@ fn power_fails_between_any_two_operations_and_nothing_reported_is_lost() {
 }
 
 #[test]
+fn a_machine_goes_on_while_power_fails_in_its_disk() {
+    let mut late = 0;
+    for seed in 0..20 {
+        let mut settings = calm(seed);
+        settings.plan.disk.sync_min_ns = 10_000_000;
+        settings.plan.disk.sync_tail_ns = 1;
+        late += simulate(settings, |world| async move {
+            let host = world.host(idle(&world, 0));
+            let (writer, ticker) = (host.clone(), host.clone());
+            host.spawn("writer", async move {
+                writer
+                    .blocking(|disk| write(disk, "log", &[1; 100], true))
+                    .await
+                    .expect("nobody hears of a job in which power fails");
+            });
+            let ticks = Arc::new(AtomicU32::new(0));
+            let ticking = ticks.clone();
+            host.spawn("ticker", async move {
+                loop {
+                    ticker.sleep(SECOND / 1_000).await;
+                    ticking.fetch_add(1, Relaxed);
+                }
+            });
+            // Open, write, sync: in the last.
+            world.crash_at_disk_op(0, 2);
+            world.sleep(SECOND).await;
+            assert!(!world.is_running(0));
+            assert!(ticks.load(Relaxed) <= 10, "no longer than a sync takes");
+            ticks.load(Relaxed)
+        })
+        .output
+        .unwrap();
+    }
+    assert!(late > 40, "{late}: about half of a sync on average");
+}
+
+#[test]
 fn files_and_locks_of_a_dead_process_are_closed() {
     simulate(calm(1), |world| async move {
         let host = world.host(idle(&world, 0));
