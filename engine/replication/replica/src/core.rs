@@ -225,6 +225,10 @@ impl<S: StateMachine> Replica<S> {
             transfers,
             outputs: VecDeque::new(),
         };
+        if replica.raft.membership().voters == [replica.raft.id()] {
+            // Nobody else could lead: there is nothing to wait for.
+            replica.raft.campaign(now);
+        }
         replica.drain_raft(now);
         Ok(replica)
     }
