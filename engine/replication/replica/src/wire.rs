@@ -82,12 +82,97 @@ pub fn decode<T: DeserializeOwned>(
     if crc32c::crc32c(body).to_le_bytes() != header[5..9] {
         return Err(FrameError::Checksum);
     }
-    postcard::from_bytes(body).map_err(|error| FrameError::Malformed(error.to_string()))
+    let (message, rest) = postcard::take_from_bytes(body)
+        .map_err(|error| FrameError::Malformed(error.to_string()))?;
+    if !rest.is_empty() {
+        let what = format!("{} bytes behind its end", rest.len());
+        return Err(FrameError::Malformed(what));
+    }
+    Ok(message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Message;
+    use bytes::Bytes;
+    use holdfast_raft::SnapshotMeta;
+    use proptest::{collection::vec, prelude::*};
+
+    fn chunk(bytes: Vec<u8>) -> Message {
+        Message::SnapshotChunk {
+            from: 1,
+            term: 2,
+            meta: SnapshotMeta::default(),
+            total: 3,
+            checksum: 4,
+            offset: 5,
+            bytes: Bytes::from(bytes),
+        }
+    }
+
+    /// A frame around any body, right in everything else.
+    fn frame(body: &[u8]) -> [u8; HEADER_BYTES] {
+        let mut header = [VERSION; HEADER_BYTES];
+        header[1..5].copy_from_slice(&(body.len() as u32).to_le_bytes());
+        header[5..].copy_from_slice(&crc32c::crc32c(body).to_le_bytes());
+        header
+    }
+
+    #[test]
+    fn a_body_with_something_behind_it_is_refused() {
+        let mut body = postcard::to_stdvec(&chunk(vec![1, 2])).expect("messages encode");
+        assert_eq!(decode(&frame(&body), &body), Ok(chunk(vec![1, 2])));
+        body.push(0);
+        let refused = decode::<Message>(&frame(&body), &body);
+        assert!(matches!(refused, Err(FrameError::Malformed(_))));
+    }
+
+    #[test]
+    fn the_largest_frame_is_accepted_and_none_above() {
+        let header = |len: usize| {
+            let mut header = [VERSION; HEADER_BYTES];
+            header[1..5].copy_from_slice(&(len as u32).to_le_bytes());
+            header
+        };
+        assert_eq!(body_len(&header(MAX_BODY_BYTES)), Ok(MAX_BODY_BYTES));
+        let too_long = MAX_BODY_BYTES + 1;
+        assert_eq!(
+            body_len(&header(too_long)),
+            Err(FrameError::TooLong(too_long))
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "a message of")]
+    fn nothing_larger_is_sent() {
+        encode(&chunk(vec![0; MAX_BODY_BYTES]), &mut Vec::new());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn random_bytes_are_a_frame_or_refused(header in any::<[u8; HEADER_BYTES]>(), body in vec(any::<u8>(), 0..200)) {
+            let _ = body_len(&header);
+            let is_right = header[5..] == frame(&body)[5..];
+            prop_assert!(is_right || decode::<Message>(&header, &body) == Err(FrameError::Checksum));
+        }
+
+        #[test]
+        fn random_bodies_are_a_message_or_refused(body in vec(any::<u8>(), 0..200)) {
+            let _ = decode::<Message>(&frame(&body), &body);
+            let _ = decode::<Hello>(&frame(&body), &body);
+        }
+
+        #[test]
+        fn a_changed_body_is_a_message_or_refused(at in any::<usize>(), byte in any::<u8>()) {
+            let mut body = postcard::to_stdvec(&chunk(vec![1, 2, 3])).expect("messages encode");
+            let at = at % body.len();
+            body[at] = byte;
+            let _ = decode::<Message>(&frame(&body), &body);
+        }
+    }
 
     #[test]
     fn frames_round_trip_and_damage_is_seen() {
