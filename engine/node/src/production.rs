@@ -58,13 +58,15 @@ pub fn stop_on_panic() {
     }));
 }
 
-/// Completes at the first SIGTERM or SIGINT from now on, with its name.
-pub async fn stop_signal() -> &'static str {
+/// Catches SIGTERM and SIGINT from this call on; completes at the first, with its name.
+pub fn stop_signal() -> impl Future<Output = &'static str> {
     let listen = |kind| signal(kind).expect("the process may handle its signals");
     let mut terminate = listen(SignalKind::terminate());
     let mut interrupt = listen(SignalKind::interrupt());
-    match first(terminate.recv(), interrupt.recv()).await {
-        First::One(_) => "SIGTERM",
-        First::Other(_) => "SIGINT",
+    async move {
+        match first(terminate.recv(), interrupt.recv()).await {
+            First::One(_) => "SIGTERM",
+            First::Other(_) => "SIGINT",
+        }
     }
 }

@@ -1,4 +1,30 @@
 //! The REST interface: what each path does.
+//!
+//! | Path | Method | Takes | Gives |
+//! |---|---|---|---|
+//! | `/v1/kv/keys/<key>` | GET, HEAD | `revision`, `consistency` | [`GetReply`](crate::wire::GetReply), `ETag` |
+//! | | PUT | the value as the body, `prev_kv`; `If-Match`, `If-None-Match: *` | [`PutReply`](crate::wire::PutReply), `ETag` |
+//! | | DELETE | `prev_kv`; `If-Match` | [`DeleteReply`](crate::wire::DeleteReply) |
+//! | `/v1/kv/range` | GET, HEAD | keys, `limit`, `revision`, `keys_only`, `count_only`, `consistency` | [`RangeReply`](crate::wire::RangeReply) |
+//! | | DELETE | keys, `prev_kv` | [`DeleteReply`](crate::wire::DeleteReply) |
+//! | `/v1/kv/txn` | POST | [`TxnRequest`](crate::wire::TxnRequest) | [`TxnReply`](crate::wire::TxnReply) |
+//! | `/v1/kv/compact` | POST | [`CompactRequest`](crate::wire::CompactRequest) | [`CompactReply`](crate::wire::CompactReply) |
+//! | `/v1/kv/watch` | GET | keys, `from_revision` | [`WatchLine`](crate::wire::WatchLine)s |
+//! | `/v1/status` | GET, HEAD | `digest` | [`StatusReply`](crate::wire::StatusReply) |
+//! | `/v1/cluster/transfer` | POST | [`TransferRequest`](crate::wire::TransferRequest) | 202 |
+//! | `/healthz`, `/readyz` | GET, HEAD | | 200 or 503 |
+//! | `/metrics` | GET, HEAD | | Prometheus' text format |
+//!
+//! *Keys* are one of `key=`, `prefix=` (empty for all), and `start=` up to and without `end=`; everything in a path
+//! after `keys/` is the key, percent-encoded. `consistency` is `linearizable` (when nothing is said) or `stale`. A
+//! key's `ETag` is the revision of its last change in quotes.
+//!
+//! Every refusal is a problem document (RFC 9457) whose `type` names its [`ProblemKind`]; a parameter or member that is
+//! not known is refused, since a misspelt limit must not go unnoticed. A command may carry a session's ticket
+//! ([`SESSION_HEADER`]): retried with the same ticket, through whichever node, it is carried out once.
+//!
+//! A watch is a stream of JSON documents, one a line, or of server-sent events when `Accept` asks for
+//! `text/event-stream`, which `Last-Event-ID` resumes.
 
 mod admin;
 mod convert;

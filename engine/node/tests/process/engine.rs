@@ -9,7 +9,8 @@ use std::{
     thread::JoinHandle,
 };
 
-const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
+/// The binary.
+pub const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
 
 /// `engine serve` under way. Killed when it is dropped.
 pub struct Engine {

@@ -1,9 +1,10 @@
 //! Starting, serving, stopping.
 
-use crate::engine::{Engine, free_ports, refused_start, run, skip};
+use crate::engine::{ENGINE, Engine, free_ports, refused_start, run, skip};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    process::Command,
 };
 
 #[test]
@@ -233,4 +234,73 @@ fn three_nodes_survive_the_loss_of_any_one() {
     for node in nodes {
         node.stop();
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::start_with(
+        folder.path(),
+        &[
+            "--listen",
+            "127.0.0.1:0",
+            "--peer-listen",
+            "127.0.0.1:0",
+            "--drain",
+            "1h",
+        ],
+    );
+    engine.kv_out(&["put", "a", "kept"]);
+    let mut unfinished = TcpStream::connect(&engine.address).expect("connects");
+    unfinished
+        .write_all(b"PUT /v1/kv/keys/b HTTP/1.1\r\nHost: n\r\nContent-Length: 9\r\n\r\nhal")
+        .expect("sent");
+    // It is under way when a request that was sent later has been answered on another connection.
+    engine.kv_out(&["list"]);
+    engine.signal("-TERM");
+    while TcpStream::connect(&engine.address).is_ok() {
+        std::thread::yield_now();
+    }
+    engine.signal("-INT");
+    let (status, log) = engine.wait();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("SIGINT again"), "{log}");
+    let engine = Engine::start(folder.path());
+    assert_eq!(engine.kv_out(&["get", "", "--prefix"]), "a\tkept\n");
+}
+
+#[test]
+fn status_tells_who_answers_and_who_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::start(folder.path());
+    let nowhere = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let status = |arguments: &[&str]| {
+        let endpoints = ["--endpoint", &engine.address, "--endpoint", &nowhere];
+        let output = Command::new(ENGINE)
+            .arg("status")
+            .args(endpoints)
+            .args(arguments)
+            .output();
+        let output = output.expect("the binary runs");
+        // One of the two does not answer.
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let table = status(&["--digest"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(
+        lines[0].starts_with("ENDPOINT") && lines[0].ends_with("DIGEST"),
+        "{table}"
+    );
+    assert!(
+        lines[1].contains("leader") && lines[2].contains("no answer"),
+        "{table}"
+    );
+    let json = status(&["--json"]);
+    let answers: Vec<serde_json::Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(answers[0]["status"]["role"], "leader");
+    assert!(answers[1]["error"].is_string(), "{json}");
 }
