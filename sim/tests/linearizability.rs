@@ -67,7 +67,7 @@ fn number(word: &str) -> i64 {
         .unwrap_or_else(|error| panic!("{word:?}: {error}"))
 }
 
-/// Lines such as `INFO  jepsen.util - 4	:invoke	:cas	[3 1]`; `:info` leaves an operation open for ever.
+/// Lines such as `INFO  jepsen.util - 4 :invoke :cas [3 1]`; `:info` leaves an operation open for ever.
 fn parse_etcd(text: &str) -> Vec<Operation<RegisterCall, RegisterReturn>> {
     let mut operations: Vec<Operation<RegisterCall, RegisterReturn>> = Vec::new();
     let mut open: BTreeMap<&str, usize> = BTreeMap::new();
@@ -101,9 +101,9 @@ fn parse_etcd(text: &str) -> Vec<Operation<RegisterCall, RegisterReturn>> {
                 let i = open.remove(process).expect("an open call");
                 let ok = *kind == ":ok";
                 let returned = match &operations[i].call {
-                    RegisterCall::Read if ok => RegisterReturn::Read(
-                        (arguments[0] != "nil").then(|| number(arguments[0])),
-                    ),
+                    RegisterCall::Read if ok => {
+                        RegisterReturn::Read((arguments[0] != "nil").then(|| number(arguments[0])))
+                    }
                     RegisterCall::Cas(..) => RegisterReturn::Cas(ok),
                     RegisterCall::Write(_) if ok => RegisterReturn::Written,
                     // A read that failed told nothing; a write that failed was not made.
@@ -180,7 +180,9 @@ fn parse_kv(text: &str) -> BTreeMap<String, Vec<Operation<TextCall, String>>> {
     let mut open: BTreeMap<String, (String, usize)> = BTreeMap::new();
     for (at, line) in text.lines().enumerate() {
         let field = |name: &str| -> &str {
-            let (_, rest) = line.split_once(name).unwrap_or_else(|| panic!("{name}: {line}"));
+            let (_, rest) = line
+                .split_once(name)
+                .unwrap_or_else(|| panic!("{name}: {line}"));
             let rest = rest.trim_start();
             match rest.strip_prefix('"') {
                 Some(quoted) => quoted.split('"').next().expect("split yields"),
