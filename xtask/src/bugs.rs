@@ -184,7 +184,7 @@ impl fmt::Display for Report {
                     .map_or("NOT FOUND".into(), |f| f.seed.to_string()),
                 grouped(*seeds_tried),
                 found.as_ref().map_or("-".into(), Found::what_broke),
-                bug.source.clone(),
+                cut(&bug.source, 40),
             ]);
         }
         write!(f, "{table}")?;
@@ -217,7 +217,6 @@ impl fmt::Display for Report {
 impl Found {
     /// The property; for a panic, what it said.
     fn what_broke(&self) -> String {
-        const LONGEST: usize = 50;
         if self.property != "no-panic" {
             return self.property.clone();
         }
@@ -227,11 +226,16 @@ impl Found {
             .lines()
             .skip_while(|line| !line.contains("panicked at"));
         let panic = lines.nth(1).or(self.message.lines().last()).unwrap_or("");
-        let mut text = format!("panic: {panic}");
-        if text.chars().count() > LONGEST {
-            text = text.chars().take(LONGEST - 1).collect();
-            text.push('…');
-        }
-        text
+        cut(&format!("panic: {panic}"), 50)
     }
+}
+
+/// A text that is at most `longest` characters long.
+fn cut(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_string();
+    }
+    let mut short: String = text.chars().take(longest - 1).collect();
+    short.push('…');
+    short
 }

@@ -117,7 +117,7 @@ fn a_broken_property_fails_the_run_and_gets_a_page() {
         "  | get a returned 3",
         "  run it again: cargo xtask simulate breaks --lane fast --seed 107",
         "page of breaks fast seed 107: reports/runs/breaks-fast-40-seeds-from-100/breaks-fast-seed-107.html",
-        "2 seeds broke a property",
+        "a property broke in 2 seeds",
     ] {
         assert!(text.contains(needed), "{needed:?} is not in\n{text}");
     }

@@ -49,7 +49,8 @@ function measure() {
     layout.laneHeight.push(lane < nodes ? nodeHeight : clientHeight);
     y += lane < nodes ? nodeHeight : clientHeight;
   });
-  layout.height = y + 10;
+  // The words for what broke stand below all lanes.
+  layout.height = y + (violations.length ? 24 : 10);
   layout.width = canvas.parentElement.clientWidth;
 }
 
@@ -150,8 +151,7 @@ function drawStateLabels(c, lane) {
     const x0 = Math.max(GUTTER, clampX(xOf(s.at)));
     const name = text(s.state);
     const room = clampX(xOf(Math.min(s.until, runEnd))) - x0 - 8;
-    const long = name === "down" ? "down" : `${name}, term ${s.term}`;
-    const words = [long, name].find((w) => c.measureText(w).width < room);
+    const words = [stateWords(s), name].find((w) => c.measureText(w).width < room);
     if (!words) continue;
     c.fillStyle = name === "down" || name === "paused" ? colour.bg : stateColour(name);
     c.globalAlpha = 0.88;

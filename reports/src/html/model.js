@@ -143,6 +143,9 @@ const order = (() => {
   return { total, at: Float64Array.from(by, (i) => at[i]), kind: Uint8Array.from(by, (i) => kind[i]), index: Uint32Array.from(by, (i) => index[i]) };
 })();
 
+// A state in words; what is down has no term that it knows of.
+const stateWords = (s) => (text(s.state) === "down" ? "down" : `${text(s.state)}, term ${s.term}`);
+
 // An event in words: where, what, and when it ended.
 function describe(kind, i) {
   switch (kind) {
@@ -162,7 +165,7 @@ function describe(kind, i) {
     }
     case "state": {
       const s = states[i];
-      return { at: s.at, until: s.until === Infinity ? -1 : s.until, where: laneName(s.lane), what: `${text(s.state)}, term ${s.term}`, css: kind };
+      return { at: s.at, until: s.until === Infinity ? -1 : s.until, where: laneName(s.lane), what: stateWords(s), css: kind };
     }
     case "note":
       return { at: notes[i].at, until: -1, where: laneName(notes[i].lane), what: text(notes[i].label), css: kind };

@@ -132,6 +132,7 @@ impl<W: Workload> Cluster<W> {
         let checked = recovered.state.applied();
         let replica = Replica::new(settings, recovered, origin, rng, mono)
             .expect("the scenario's settings are valid");
+        let term = replica.raft().term();
         machine.running = Some(Running {
             replica,
             store,
@@ -147,7 +148,7 @@ impl<W: Workload> Cluster<W> {
         if torn {
             self.mark("torn-tail-repaired");
         }
-        self.note_state(node, "follower", 0);
+        self.note_state(node, "follower", term);
         self.drain(node);
     }
 

@@ -334,14 +334,16 @@ impl Outcome {
     }
 
     fn closing(&self) -> String {
-        let s = if self.seeds == 1 { "" } else { "s" };
-        let seeds = format!("{} seed{s} in {:.1} s", grouped(self.seeds), self.seconds);
+        let seeds = format!("{} in {:.1} s", seeds_of(self.seeds), self.seconds);
         if self.passed {
             return format!("PASSED, {seeds}");
         }
         let mut problems = Vec::new();
         if !self.failures.is_empty() {
-            problems.push(format!("{} seeds broke a property", self.failures.len()));
+            problems.push(format!(
+                "a property broke in {}",
+                seeds_of(self.failures.len() as u64)
+            ));
         }
         let diverged: usize = self.determinism.iter().map(|d| d.divergences.len()).sum();
         if diverged > 0 {
@@ -353,6 +355,11 @@ impl Outcome {
         }
         format!("FAILED, {seeds}: {}", problems.join(", "))
     }
+}
+
+fn seeds_of(count: u64) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{} seed{s}", grouped(count))
 }
 
 impl fmt::Display for Determinism {
