@@ -230,7 +230,8 @@ pub fn name_hash(name: &str) -> u64 {
 /// 64 bits that stand for `bytes`. Not for adversaries: collisions can be constructed.
 pub fn bytes_hash(bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(8);
-    let mut hash = STEP ^ bytes.len() as u64;
+    // Spread out, so that no last bytes undo what the length did.
+    let mut hash = STEP ^ (bytes.len() as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
     for word in &mut words {
         let word = u64::from_le_bytes(word.try_into().expect("chunks of eight"));
         hash = (hash ^ word)

@@ -371,8 +371,8 @@ impl Link {
     fn new(seed: u64, place: u64, profile: &NetworkProfile) -> Self {
         let mut nature = Draws::new(seed, Domain::Link, place);
         // The factor's logarithm is evenly distributed over both sides of 1.
-        let thousandths = (profile.variation.max(1.0) * 1_000.0) as u64;
-        let factor = nature.magnitude(1_000_000 / thousandths, thousandths) as f64 / 1_000.0;
+        let millionths = (profile.variation.max(1.0) * 1e6) as u64;
+        let factor = nature.magnitude(1_000_000_000_000 / millionths, millionths) as f64 / 1e6;
         Link {
             packets: Draws::new(seed, Domain::Packet, place),
             streams: Draws::new(seed, Domain::Stream, place),
