@@ -199,8 +199,12 @@ impl Raft {
         } else {
             hint_index
         };
+        let trusting = self.mutated(Mutant::AcknowledgeLastIndex);
         let progress = &mut self.progress[at];
         progress.active = true;
+        if trusting && hint_index <= self.log.last_index() {
+            progress.acknowledge(hint_index);
+        }
         if progress.refused(prev_index, hint) {
             if progress.mode == Mode::Replicate {
                 progress.become_probe();

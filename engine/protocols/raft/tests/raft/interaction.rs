@@ -6,7 +6,7 @@ use crate::{
     script::{Command, folder},
     world::{Done, ELECTION_TICKS, Platter, World, config},
 };
-use holdfast_raft::{Membership, Message, NodeId, SnapshotMeta};
+use holdfast_raft::{Membership, Message, Mutant, NodeId, SnapshotMeta};
 
 /// Scripts whose subject is a change of the membership, which this core does not know yet.
 const WAITING: [&str; 3] = [
@@ -17,6 +17,7 @@ const WAITING: [&str; 3] = [
 
 struct Runner {
     world: World,
+    mutant: Option<Mutant>,
     spelling: Spelling,
     is_silent: bool,
     /// How this core differs from the script.
@@ -26,9 +27,10 @@ struct Runner {
 }
 
 impl Runner {
-    fn run(commands: &[Command]) -> Runner {
+    fn run(commands: &[Command], mutant: Option<Mutant>) -> Runner {
         let mut runner = Runner {
             world: World::default(),
+            mutant,
             spelling: Spelling { base: 0 },
             is_silent: false,
             differences: Vec::new(),
@@ -128,6 +130,7 @@ impl Runner {
         let first = self.world.nodes.len() as u64 + 1;
         for id in first..first + count {
             let mut config = config(id, membership.clone());
+            config.mutant = self.mutant;
             for (key, values) in &command.options {
                 match &key[..] {
                     "voters" | "learners" | "index" | "async-storage-writes" => {}
@@ -314,7 +317,7 @@ fn groups_do_what_the_scripts_say() {
             println!("waiting for membership changes: {name}");
             continue;
         }
-        let runner = Runner::run(&commands);
+        let runner = Runner::run(&commands, None);
         println!("run: {name}: {} comparisons", runner.compared);
         assert!(runner.compared > 0, "{name} compares nothing");
         compared += runner.compared;
@@ -325,4 +328,18 @@ fn groups_do_what_the_scripts_say() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
     assert_eq!(run.len(), 11);
     assert!(compared > 300, "{compared}");
+}
+
+/// That the scripts say something is shown by bugs, which make a difference to what they say.
+#[test]
+fn planted_bugs_differ_from_the_scripts() {
+    let name = "async_storage_writes_append_aba_race";
+    for mutant in [Mutant::VoteBeforeSync, Mutant::AcknowledgeBeforeSync] {
+        let mut scripts = folder("interaction").into_iter();
+        let (_, commands) = scripts
+            .find(|(n, _)| n == name)
+            .expect("the script is there");
+        let runner = Runner::run(&commands, Some(mutant));
+        assert!(!runner.differences.is_empty(), "{mutant:?}");
+    }
 }
