@@ -14,6 +14,8 @@ use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 const KEPT: usize = 4;
 /// How long an idle connection is kept: less than a server keeps it, so that requests seldom meet one just closed.
 const KEPT_FOR: Duration = Duration::from_secs(10);
+/// How long a connection's task may take to see the end of an answer that has been read; it is given up otherwise.
+const SETTLING: Duration = Duration::from_millis(5);
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 512 << 20;
 /// The port of an endpoint that names none.
@@ -75,7 +77,7 @@ impl Connections {
             .unwrap_or_else(|_| Err("the answer broke off for too long".to_owned()))
             .map_err(Failed::AfterSending)?;
         // The connection becomes ready once hyper has seen the answer's end.
-        let ready = self.host.timeout(Duration::ZERO, sender.ready()).await;
+        let ready = self.host.timeout(SETTLING, sender.ready()).await;
         if matches!(ready, Ok(Ok(()))) {
             self.keep(endpoint, sender);
         }

@@ -160,3 +160,28 @@ fn a_watch_of_what_was_compacted_says_so() {
     let error = node.runtime.block_on(watch.next()).expect_err("compacted");
     assert_eq!(error.refusal(), Some(ProblemKind::Compacted));
 }
+
+#[test]
+fn a_connection_serves_many_requests() {
+    let node = TestNode::start();
+    let client = client(&node, vec![node.address.to_string()]);
+    let accepted = || {
+        let text = String::from_utf8(node.get("/metrics").body).expect("text");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("holdfast_http_connections_total "));
+        line.expect("counted").parse::<u64>().expect("a number")
+    };
+    let before = accepted();
+    node.runtime.block_on(async {
+        for _ in 0..200 {
+            client.put(b"a", "v", Condition::None).await.expect("put");
+        }
+    });
+    // One for this look at the metrics; a few may have been given up under load.
+    let made = accepted() - before - 1;
+    assert!(
+        (1..20).contains(&made),
+        "{made} connections for 200 requests"
+    );
+}
