@@ -57,7 +57,7 @@ impl Scenario for RaftKv {
 fn menu(lane: Lane) -> Menu {
     let mut menu = Menu::new(NAME);
     if lane == Lane::Fast {
-        menu.recipes.push(Recipe::SyncError);
+        menu.recipes.extend([Recipe::SyncError, Recipe::Ambush]);
     }
     menu
 }

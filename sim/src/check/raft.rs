@@ -180,7 +180,8 @@ impl RaftChecker {
     }
 }
 
-/// A promise that leaves a node must be on its platter: a vote, and an acknowledged entry.
+/// A promise that leaves a node must be on its platter: a vote, and an acknowledged entry. An acknowledgement of a term
+/// that the node has left since is not judged: what it spoke of was durable in that term and may have been replaced.
 pub fn durable_promise(
     message: &holdfast_raft::Message,
     durable: HardState,
@@ -195,7 +196,8 @@ pub fn durable_promise(
                 || (durable.term == message.term && durable.vote != Some(message.to))
         }
         holdfast_raft::Body::Appended { matched } => {
-            matched > durable_index || durable.term < message.term
+            durable.term < message.term
+                || (durable.term == message.term && matched > durable_index)
         }
         _ => false,
     };
@@ -210,6 +212,26 @@ pub fn durable_promise(
         ),
     )
     .at(message.from as u32 - 1))
+}
+
+/// An acknowledged prefix is the leader's: `own` and `leader` are the terms of the entry at index `matched`, where they
+/// are still in memory.
+pub fn acknowledged_prefix(
+    node: NodeId,
+    matched: Index,
+    own: Option<Term>,
+    leader: Option<Term>,
+) -> Result<(), Violation> {
+    match (own, leader) {
+        (Some(own), Some(leader)) if own != leader => Err(Violation::new(
+            "acknowledged-prefix",
+            format!(
+                "node {node} acknowledges entry {matched}, which is of term {own} there and of term {leader} at the leader"
+            ),
+        )
+        .at(node as u32 - 1)),
+        _ => Ok(()),
+    }
 }
 
 fn hash(entry: &Entry) -> u32 {

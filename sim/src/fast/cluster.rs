@@ -66,6 +66,8 @@ pub(super) enum Event<W: Workload> {
     Synced { node: u32, incarnation: u32 },
     /// A client begins a call or an attempt, or gives one up.
     Client { client: u32, attempt: u64 },
+    /// A leader that was ambushed dies.
+    Assassinate { node: u32, incarnation: u32 },
     /// A process that stopped by itself is started again.
     Restart { node: u32 },
     /// A step of the plan.
@@ -304,6 +306,7 @@ impl<W: Workload> Cluster<W> {
                     self.start_node(node);
                 }
             }
+            Event::Assassinate { node, incarnation } => self.assassinate(node, incarnation),
             Event::Fault(step) => self.fault_step(step),
             Event::Heal => self.heal(),
             Event::Quiesce => self.quiescing = true,

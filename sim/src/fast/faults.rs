@@ -55,6 +55,8 @@ impl<W: Workload> Cluster<W> {
                     self.crash(node, Crash::Kill);
                 }
             }
+            // Elections are seen as they happen.
+            Strike::Ambush { .. } => {}
             Strike::PowerCut(nodes) => {
                 if nodes.len() == self.nodes.len() {
                     self.mark("all-nodes-lost-power");
@@ -111,7 +113,7 @@ impl<W: Workload> Cluster<W> {
                 }
             }
             // A paused process goes on by itself: its events were put off until then.
-            Strike::Pause(_) | Strike::ClockStep { .. } => {}
+            Strike::Pause(_) | Strike::ClockStep { .. } | Strike::Ambush { .. } => {}
             Strike::SlowDisk { nodes, .. } => {
                 for node in nodes {
                     self.nodes[node as usize].slowness = 1;
@@ -124,6 +126,31 @@ impl<W: Workload> Cluster<W> {
                 }
             }
         }
+    }
+
+    /// A node was elected: whoever lies in wait for that strikes soon.
+    pub(super) fn elected(&mut self, node: u32) {
+        let incarnation = self.nodes[node as usize].incarnation;
+        for strike in self.strikes.iter().flatten() {
+            if let Strike::Ambush { lives_ns, down_ns } = strike {
+                let (at, back) = (self.now + lives_ns, self.now + lives_ns + down_ns);
+                let death = Event::Assassinate { node, incarnation };
+                self.heap.push(at, death);
+                self.heap.push(back, Event::Restart { node });
+            }
+        }
+    }
+
+    pub(super) fn assassinate(&mut self, node: u32, incarnation: u32) {
+        let is_alive = self.nodes[node as usize].running.is_some();
+        if is_alive && self.nodes[node as usize].incarnation == incarnation && !self.is_healed() {
+            self.count_fault("kill");
+            self.crash(node, Crash::Kill);
+        }
+    }
+
+    fn is_healed(&self) -> bool {
+        self.now >= self.setup.plan.horizon_ns
     }
 
     fn set_drift(&mut self, node: u32, drift_ppm: i32) {
@@ -182,6 +209,7 @@ fn lanes(strike: &Strike) -> Vec<u32> {
         | Strike::SlowDisk { nodes, .. }
         | Strike::ClockStep { nodes, .. }
         | Strike::ClockDrift { nodes, .. } => nodes.clone(),
+        Strike::Ambush { .. } => Vec::new(),
     }
 }
 

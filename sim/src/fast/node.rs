@@ -4,7 +4,10 @@ use super::{
     workload::Workload,
 };
 use crate::{
-    check::{Violation, raft::durable_promise},
+    check::{
+        Violation,
+        raft::{acknowledged_prefix, durable_promise},
+    },
     clock::NodeClock,
     disk::SimDisk,
     draw,
@@ -231,7 +234,8 @@ impl<W: Workload> Cluster<W> {
                     if let Message::Raft(message) = &message {
                         let hard_state = running.store.durable_hard_state();
                         let index = running.store.durable_index();
-                        let checked = durable_promise(message, hard_state, index);
+                        let checked = durable_promise(message, hard_state, index)
+                            .and_then(|()| self.check_acknowledgement(node, message));
                         self.check(checked);
                     }
                     self.send_peer(node, to, message);
@@ -262,6 +266,32 @@ impl<W: Workload> Cluster<W> {
         self.observe(node);
         self.pump(node);
         self.arm(node);
+    }
+
+    /// Holds an acknowledgement that `node` sends against the log of the leader that it is for, while both are in its
+    /// term.
+    fn check_acknowledgement(
+        &self,
+        node: u32,
+        message: &holdfast_raft::Message,
+    ) -> Result<(), Violation> {
+        let holdfast_raft::Body::Appended { matched } = message.body else {
+            return Ok(());
+        };
+        let raft = |node: u32| Some(self.nodes[node as usize].running.as_ref()?.replica.raft());
+        let (Some(own), Some(leader)) = (raft(node), raft(message.to as u32 - 1)) else {
+            return Ok(());
+        };
+        let leads = leader.role() == Role::Leader && leader.term() == message.term;
+        if !leads || own.term() != message.term {
+            return Ok(());
+        }
+        acknowledged_prefix(
+            message.from,
+            matched,
+            own.term_at(matched),
+            leader.term_at(matched),
+        )
     }
 
     fn event(&mut self, node: u32, event: ReplicaEvent) {
@@ -318,6 +348,7 @@ impl<W: Workload> Cluster<W> {
             if self.writes_wait() {
                 self.mark("leader-changed-during-write");
             }
+            self.elected(node);
         }
     }
 

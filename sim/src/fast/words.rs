@@ -118,6 +118,11 @@ pub(super) fn strike(strike: &Strike, nodes: u32) -> String {
                 names(to)
             ),
         },
+        Strike::Ambush { lives_ns, down_ns } => format!(
+            "every new leader dies after {:.3} s, for {:.3} s",
+            *lives_ns as f64 / 1e9,
+            *down_ns as f64 / 1e9
+        ),
         Strike::Kill(of) | Strike::PowerCut(of) | Strike::Pause(of) | Strike::SyncError(of) => {
             names(of)
         }

@@ -178,6 +178,8 @@ impl World {
                     }
                 }
             }
+            // The full lane does not see elections as they happen; its menu has no ambush.
+            Strike::Ambush { .. } => {}
             Strike::PowerCut(nodes) => self.cut_power(&fault, nodes),
             Strike::Pause(nodes) => self.pause_until(nodes, &fault),
             Strike::SlowDisk { nodes, factor } => {
@@ -258,7 +260,7 @@ impl World {
                     }
                 }
             }
-            Strike::ClockStep { .. } => {}
+            Strike::ClockStep { .. } | Strike::Ambush { .. } => {}
             Strike::SlowDisk { nodes, .. } => {
                 for node in nodes {
                     self.disk(node, |disk| disk.set_slowness(1));

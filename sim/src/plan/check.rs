@@ -218,6 +218,10 @@ impl FaultPlan {
                 MAX_DRIFT_PPM,
                 field("drift_ppm"),
             ),
+            FaultKind::Ambush { lives_ns, down_ns } => {
+                within(*lives_ns, 0, MAX_RUN_NS, field("lives_ns"))?;
+                within(*down_ns, 0, MAX_RUN_NS, field("down_ns"))
+            }
             FaultKind::Partition { .. }
             | FaultKind::Isolate { .. }
             | FaultKind::OneWay { .. }

@@ -69,6 +69,13 @@ pub enum FaultKind {
         /// Whom.
         targets: Vec<Target>,
     },
+    /// Whoever is elected while this lasts dies soon afterwards, before it has done much, and is started again.
+    Ambush {
+        /// How long a leader lives, nanoseconds.
+        lives_ns: u64,
+        /// How long it is down, nanoseconds.
+        down_ns: u64,
+    },
     /// The machines lose power, all at the same moment; what was not synced is at risk. They are started at the end.
     PowerCut {
         /// Whom.
@@ -130,6 +137,13 @@ pub enum Strike {
     Network(Disturbance),
     /// End these processes, start them at the end.
     Kill(Vec<u32>),
+    /// Until the end kill each new leader after so many nanoseconds, and start it after so many more.
+    Ambush {
+        /// How long a leader lives.
+        lives_ns: u64,
+        /// How long it is down.
+        down_ns: u64,
+    },
     /// Cut these machines' power, start them at the end.
     PowerCut(Vec<u32>),
     /// Stop these processes, let them go on at the end.
@@ -171,6 +185,7 @@ impl Strike {
             | Strike::SlowDisk { nodes, .. }
             | Strike::ClockStep { nodes, .. }
             | Strike::ClockDrift { nodes, .. } => nodes.clone(),
+            Strike::Ambush { .. } => Vec::new(),
         }
     }
 }
@@ -186,6 +201,7 @@ impl FaultKind {
             FaultKind::Hold { .. } => "hold",
             FaultKind::Loss { .. } => "loss",
             FaultKind::Kill { .. } => "kill",
+            FaultKind::Ambush { .. } => "ambush",
             FaultKind::PowerCut { .. } => "power_cut",
             FaultKind::Pause { .. } => "pause",
             FaultKind::SlowDisk { .. } => "slow_disk",
@@ -218,6 +234,7 @@ impl FaultKind {
             | FaultKind::SyncError { targets }
             | FaultKind::ClockStep { targets, .. }
             | FaultKind::ClockDrift { targets, .. } => vec![("targets", targets)],
+            FaultKind::Ambush { .. } => Vec::new(),
         }
     }
 }
@@ -274,6 +291,10 @@ impl Fault {
                 })
             }
             FaultKind::Kill { targets } => Strike::Kill(cast.nodes(targets)),
+            FaultKind::Ambush { lives_ns, down_ns } => Strike::Ambush {
+                lives_ns: *lives_ns,
+                down_ns: *down_ns,
+            },
             FaultKind::PowerCut { targets } => Strike::PowerCut(cast.nodes(targets)),
             FaultKind::Pause { targets } => Strike::Pause(cast.nodes(targets)),
             FaultKind::SlowDisk { targets, factor } => Strike::SlowDisk {

@@ -13,6 +13,11 @@ pub enum Recipe {
     OneWay,
     /// The leader is cut off, another is elected, the old one comes back, the new one dies.
     Depose,
+    /// A leader that reaches few followers dies, and so does the next one: entries of many terms are on some nodes
+    /// only (Raft, figure 8).
+    Splinter,
+    /// For a while each new leader dies as soon as it has sent its first messages.
+    Ambush,
     /// Whoever leads is attacked, again and again, before it has settled.
     LeaderHunt,
     /// One process ends.
@@ -43,13 +48,14 @@ pub enum Recipe {
 
 impl Recipe {
     /// Everything but [`SyncError`](Recipe::SyncError), which asks of a world that it starts nodes which stopped by
-    /// themselves.
-    pub const USUAL: [Recipe; 17] = [
+    /// themselves, and [`Ambush`](Recipe::Ambush), which asks that it sees elections as they happen.
+    pub const USUAL: [Recipe; 18] = [
         Recipe::Partition,
         Recipe::Flap,
         Recipe::Bridge,
         Recipe::OneWay,
         Recipe::Depose,
+        Recipe::Splinter,
         Recipe::LeaderHunt,
         Recipe::Kill,
         Recipe::RollingKills,

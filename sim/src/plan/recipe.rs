@@ -32,6 +32,8 @@ impl<'a> Episodes<'a> {
             Recipe::Bridge => self.bridge(at, draws),
             Recipe::OneWay => self.one_way(at, draws),
             Recipe::Depose => self.depose(at, draws),
+            Recipe::Ambush => self.ambush(at, draws),
+            Recipe::Splinter => self.splinter(at, draws),
             Recipe::LeaderHunt => self.leader_hunt(at, draws),
             Recipe::Kill => {
                 let targets = self.someone(draws);
@@ -195,6 +197,36 @@ impl<'a> Episodes<'a> {
             false => self.power_cut(strike, draws, targets),
         };
         healed.max(strike)
+    }
+
+    fn splinter(&mut self, mut at: u64, draws: &mut Draws) -> u64 {
+        let tempo = self.menu.tempo_ns;
+        let majority = u64::from(self.nodes / 2 + 1);
+        for _ in 0..draws.range(3, 9) {
+            // The leader and some followers, up to a majority; what the others lack differs from round to round.
+            let mut side = vec![Target::Leader];
+            side.resize(draws.range(1, majority + 1) as usize, Target::Follower);
+            let lonely = draws.magnitude(tempo / 8 + 1, 3 * tempo);
+            self.add(at, at + lonely, FaultKind::Partition { side });
+            let targets = vec![Target::Leader];
+            let strike = at + lonely;
+            let back = strike + draws.magnitude(tempo / 4 + 1, 6 * tempo);
+            let kind = match draws.chance(0.5) {
+                true => FaultKind::Kill { targets },
+                false => FaultKind::PowerCut { targets },
+            };
+            self.take_down(strike, back, 1, kind);
+            at = strike + draws.magnitude(tempo / 4 + 1, 4 * tempo);
+        }
+        at
+    }
+
+    fn ambush(&mut self, at: u64, draws: &mut Draws) -> u64 {
+        let tempo = self.menu.tempo_ns;
+        let until = at + draws.magnitude(5 * tempo, 40 * tempo);
+        let lives_ns = draws.magnitude(MS, tempo / 2 + 2 * MS);
+        let down_ns = draws.magnitude(tempo / 4 + 1, 10 * tempo);
+        self.add(at, until, FaultKind::Ambush { lives_ns, down_ns })
     }
 
     fn leader_hunt(&mut self, mut at: u64, draws: &mut Draws) -> u64 {
