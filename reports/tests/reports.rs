@@ -1,4 +1,8 @@
 //! What comes out for given records: tables, Parquet, the page.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a Parquet file goes through the operating system's temporary folder"
+)]
 
 use holdfast_record::{Failure, Lane, SeedRecord, Timeline, TimelineEvent};
 use holdfast_reports::{frame, html, summary};
