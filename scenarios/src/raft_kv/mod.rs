@@ -3,7 +3,7 @@
 
 mod fast;
 mod settings;
-mod workload;
+pub mod workload;
 
 use crate::{Outcome, Run, Scenario, Source};
 use holdfast_record::{
@@ -33,7 +33,8 @@ impl Scenario for RaftKv {
         };
         ScenarioInfo {
             name: NAME.into(),
-            description: "a replicated key-value store: linearizable, exactly once, whatever fails".into(),
+            description: "a replicated key-value store: linearizable, exactly once, whatever fails"
+                .into(),
             lanes: vec![lane(Lane::Fast, 2_000, fast::MARKS)],
         }
     }
