@@ -3,7 +3,7 @@
 
 use crate::world::{Platter, TICK, World, config, voters};
 use bytes::Bytes;
-use holdfast_raft::{Config, Entry, Index, Mutant, NodeId, Role, Term};
+use holdfast_raft::{Config, Entry, Index, Mode, Mutant, NodeId, Role, SnapshotStatus, Term};
 use rand::Rng;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::{
@@ -196,10 +196,24 @@ impl Life {
         }
     }
 
+    /// Snapshots that got lost, or whose receiver died over them: it is the host's to notice that they do not arrive.
+    fn give_up_snapshots(&mut self) {
+        for id in 1..=self.count {
+            let progress = self.world.raft(id).progress().iter();
+            let waiting = progress.filter(|p| matches!(p.mode(), Mode::Snapshot(_)));
+            for to in waiting.map(|p| p.id()).collect::<Vec<_>>() {
+                self.world.call(id, |raft, now| {
+                    raft.report_snapshot(now, to, SnapshotStatus::Failed);
+                });
+            }
+        }
+    }
+
     /// With the network back and no more faults the group goes on.
     fn settle(&mut self) {
         for _ in 0..60 {
             self.world.stabilize();
+            self.give_up_snapshots();
             for id in 1..=self.count {
                 self.world.pass(id, TICK);
             }
