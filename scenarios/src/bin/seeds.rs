@@ -101,9 +101,7 @@ fn run(args: &RunArgs) -> Result<(), String> {
     })?;
     let mutant = match &args.mutant {
         None => None,
-        Some(name) => {
-            Some(find_mutant(name).ok_or_else(|| format!("no planted bug `{name}`"))?)
-        }
+        Some(name) => Some(find_mutant(name).ok_or_else(|| format!("no planted bug `{name}`"))?),
     };
     if mutant.is_some() && !cfg!(debug_assertions) {
         return Err("planted bugs exist only in builds with debug assertions".into());
@@ -123,7 +121,9 @@ fn run(args: &RunArgs) -> Result<(), String> {
         return report(scenario, &one(Source::Seed(seed)), args).map(drop);
     }
     let (Some(from), Some(to)) = (args.from, args.to) else {
-        return Err("name seeds with --from and --to, one with --seed, or a plan with --replay".into());
+        return Err(
+            "name seeds with --from and --to, one with --seed, or a plan with --replay".into(),
+        );
     };
     if lane == Lane::Full && to - from > 1 {
         return Err("the full lane runs one seed a process: use --seed".into());

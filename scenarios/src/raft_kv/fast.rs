@@ -221,7 +221,10 @@ impl Workload for KvWorkload {
 
     fn call(&mut self, client: u32) -> KvCall {
         let actor = &mut self.actors[client as usize];
-        let watch = actor.watches.last().expect("the first begins with the client");
+        let watch = actor
+            .watches
+            .last()
+            .expect("the first begins with the client");
         match actor.generator.draws().range(0, 1_000) {
             0..100 => KvCall::Watch {
                 from: watch.complete_before,
@@ -274,8 +277,8 @@ impl Workload for KvWorkload {
         if machine.revision() < self.collected {
             return;
         }
-        let (changes, next) =
-            changes_since(machine, self.collected, usize::MAX).expect("clients compact what they have seen");
+        let (changes, next) = changes_since(machine, self.collected, usize::MAX)
+            .expect("clients compact what they have seen");
         self.changes.extend(changes);
         self.collected = next;
     }
@@ -290,7 +293,9 @@ impl Workload for KvWorkload {
                 }) => KvAnswer::Gone {
                     oldest: compact_revision,
                 },
-                Err(other) => panic!("a watch is refused only when it asks for too old a past: {other}"),
+                Err(other) => {
+                    panic!("a watch is refused only when it asks for too old a past: {other}")
+                }
             },
             KvCall::Compact { .. } => unreachable!("a compaction is no read"),
         }

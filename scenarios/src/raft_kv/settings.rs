@@ -36,6 +36,9 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
     let check_quorum = draws.chance(0.8);
     let election_timeout = draws.magnitude(150 * MS, 1_000 * MS);
     let voters = (1..=u64::from(plan.nodes)).collect();
+    // Some replicate entry by entry: whatever may happen between two of them then does. With few messages in flight
+    // as well nobody would ever catch up.
+    let is_narrow = draws.chance(0.3);
     let raft = Config {
         id: 1,
         membership: Membership {
@@ -44,9 +47,9 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
         },
         election_timeout,
         heartbeat_interval: election_timeout / draws.range(3, 11),
-        max_inflight_messages: draws.magnitude(1, 256) as usize,
-        max_inflight_bytes: draws.magnitude(256, 1 << 20),
-        max_append_bytes: draws.magnitude(64, 1 << 16),
+        max_inflight_messages: draws.magnitude(if is_narrow { 32 } else { 1 }, 256) as usize,
+        max_inflight_bytes: draws.magnitude(1 << 12, 1 << 20),
+        max_append_bytes: if is_narrow { 1 } else { draws.magnitude(1 << 11, 1 << 16) },
         max_uncommitted_bytes: 1 << 20,
         max_apply_bytes: draws.magnitude(256, 1 << 20),
         max_pending_reads: 1_000,
