@@ -60,7 +60,8 @@ impl Recorder {
         std::mem::take(&mut *self.operations.lock().expect("nobody panicked"))
     }
 
-    fn record(&self, operation: Operation) {
+    /// Adds an operation that has returned, or whose client has given up.
+    pub fn record(&self, operation: Operation) {
         let mut operations = self.operations.lock().expect("nobody panicked");
         operations.push(operation);
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod cluster;
+mod lies;
 mod load;
 mod verdict;
 

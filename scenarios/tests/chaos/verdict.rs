@@ -26,10 +26,23 @@ pub async fn check(cluster: &Cluster, history: &[Operation]) {
     judge(history, &changes).unwrap_or_else(|violation| panic!("{violation}"));
     let found: Vec<Found> = contents.kvs.iter().map(load::found).collect();
     assert_eq!(found, outcome(&changes), "the nodes hold what the log says");
+    check_that_a_loss_shows(history, changes);
+}
+
+/// The same verdict on the same history, had the log lost a write that was acknowledged.
+fn check_that_a_loss_shows(history: &[Operation], mut changes: Vec<Change>) {
+    let revision = history.iter().rev().find_map(|operation| {
+        let (_, answer) = operation.returned.as_ref()?;
+        load::is_write(answer).then_some(answer.revision)
+    });
+    let revision = revision.expect("writes were acknowledged");
+    changes.retain(|change| change.revision != revision);
+    let violation = judge(history, &changes).expect_err("a write was lost");
+    assert_eq!(violation.property, "witness");
 }
 
 /// Whether clients were told the truth: every answer against the log, and against the other answers.
-fn judge(history: &[Operation], changes: &[Change]) -> Result<(), Violation> {
+pub fn judge(history: &[Operation], changes: &[Change]) -> Result<(), Violation> {
     kv::witness(history, changes)?;
     kv::linearizable(history)
 }
