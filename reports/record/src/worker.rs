@@ -15,7 +15,8 @@
 //! `--timeline FILE` writes a [`Timeline`](crate::Timeline) as JSON. The exit code is 0 even if a property broke, since
 //! that is in the record; another code means that the worker itself failed, and its standard error says how.
 //!
-//! The benchmark binary `benches NAME --json`, of the same package, prints a JSON array of [`BenchRow`].
+//! The benchmark binary `benches NAME --json`, of `holdfast-benches`, which alone links rivals, prints a JSON array of
+//! [`BenchRow`].
 
 use crate::Lane;
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,81 @@
+//! How fast the simulator, the log and the Raft core are, each beside a rival that does the same, or less, in the same
+//! run. A package of its own, so that what runs seeds links no rival. The command line is described in
+//! `holdfast_record::worker`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "what is measured is real time on a real disk; nothing here is simulated but by the library measured"
+)]
+
+mod log;
+mod measure;
+mod raft;
+mod sim;
+
+use clap::{Parser, ValueEnum};
+use holdfast_record::worker::BenchRow;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    name = "benches",
+    about = "Measures speed, beside rivals in the same run"
+)]
+struct Cli {
+    /// What to measure.
+    #[arg(value_enum)]
+    name: Bench,
+    /// Print a JSON array instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    /// The simulator's fast lane, beside the network of the library under its full lane.
+    Sim,
+    /// The log, beside the bare disk and SQLite.
+    Log,
+    /// The Raft core, beside that of TiKV.
+    Raft,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let rows = match cli.name {
+        Bench::Sim => sim::rows(),
+        Bench::Log => log::rows(),
+        Bench::Raft => raft::rows(),
+    };
+    let printed = rows.and_then(|rows| match cli.json {
+        true => serde_json::to_string(&rows).map_err(Into::into),
+        false => Ok(table(&rows)),
+    });
+    match printed {
+        Ok(text) => {
+            println!("{}", text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("benches: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn table(rows: &[BenchRow]) -> String {
+    let longest = |text: fn(&BenchRow) -> usize| rows.iter().map(text).max().unwrap_or(0);
+    let (name, unit) = (longest(|row| row.name.len()), longest(|row| row.unit.len()));
+    let mut text = String::new();
+    for row in rows {
+        text += &format!(
+            "{:<name$}  {:>12.1} {:<unit$}",
+            row.name, row.value, row.unit
+        );
+        if let (Some(rival), Some(value), Some(ratio)) = (&row.rival, row.rival_value, row.ratio) {
+            text += &format!("  {ratio:.2}x of {value:.1}, {rival}");
+        }
+        text += &format!("\n    {}\n", row.note);
+    }
+    text
+}
