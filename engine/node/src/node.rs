@@ -56,6 +56,11 @@ impl Node {
         Node::start_with(host, config, None).await
     }
 
+    /// The replica of the store that this node runs.
+    pub fn replica(&self) -> &ReplicaHandle<Kv> {
+        &self.replica
+    }
+
     /// The same with a bug of the zoo planted, which has an effect only where debug assertions are on.
     pub async fn start_with(
         host: Host,

@@ -2,6 +2,8 @@
 //! ranges, watch and compact, over few keys, while everything on the fault menu befalls the replicas.
 
 mod fast;
+mod full;
+pub mod http;
 mod settings;
 pub mod workload;
 
@@ -35,7 +37,10 @@ impl Scenario for RaftKv {
             name: NAME.into(),
             description: "a replicated key-value store: linearizable, exactly once, whatever fails"
                 .into(),
-            lanes: vec![lane(Lane::Fast, 2_000, fast::MARKS)],
+            lanes: vec![
+                lane(Lane::Fast, 2_000, fast::MARKS),
+                lane(Lane::Full, 50, full::MARKS),
+            ],
         }
     }
 
@@ -47,7 +52,7 @@ impl Scenario for RaftKv {
         };
         let mut outcome = match run.lane {
             Lane::Fast => fast::run(plan, run),
-            Lane::Full => panic!("raft-kv has no full lane yet"),
+            Lane::Full => full::run(plan, run),
         };
         outcome.record.cpu_ns = cpu_ns() - began;
         outcome
@@ -57,8 +62,9 @@ impl Scenario for RaftKv {
 /// What may befall the replicas.
 fn menu(lane: Lane) -> Menu {
     let mut menu = Menu::new(NAME);
+    menu.recipes.push(Recipe::SyncError);
     if lane == Lane::Fast {
-        menu.recipes.extend([Recipe::SyncError, Recipe::Ambush]);
+        menu.recipes.push(Recipe::Ambush);
     }
     menu
 }

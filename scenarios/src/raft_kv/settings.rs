@@ -49,7 +49,11 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
         heartbeat_interval: election_timeout / draws.range(3, 11),
         max_inflight_messages: draws.magnitude(if is_narrow { 32 } else { 1 }, 256) as usize,
         max_inflight_bytes: draws.magnitude(1 << 12, 1 << 20),
-        max_append_bytes: if is_narrow { 1 } else { draws.magnitude(1 << 11, 1 << 16) },
+        max_append_bytes: if is_narrow {
+            1
+        } else {
+            draws.magnitude(1 << 11, 1 << 16)
+        },
         max_uncommitted_bytes: 1 << 20,
         max_apply_bytes: draws.magnitude(256, 1 << 20),
         max_pending_reads: 1_000,
