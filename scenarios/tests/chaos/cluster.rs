@@ -210,7 +210,8 @@ impl Drop for Cluster {
 /// Addresses on loopback that nobody listens on. Their ports lie below those that systems choose for outgoing
 /// connections: a node that is down must find its ports free when it comes back.
 fn free_addresses(count: usize) -> Vec<String> {
-    let first = 10_000 + (std::process::id() % 20_000) as u16;
+    // Processes with neighbouring numbers, which may well be tests too, look at ports apart.
+    let first = 10_000 + (std::process::id() % 2_000 * 10) as u16;
     let free: Vec<(String, TcpListener)> = (first..32_000)
         .map(|port| format!("127.0.0.1:{port}"))
         .filter_map(|address| Some((address.clone(), TcpListener::bind(address).ok()?)))
