@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
-const ROUNDS: usize = 5;
+/// Short turns and many: a disk that others use too has moods, and each party must meet all of them.
+const ROUNDS: usize = 25;
 /// How long one party appends in one round.
-const TURN: Duration = Duration::from_millis(500);
+const TURN: Duration = Duration::from_millis(100);
 const GROUP: u64 = 64;
 /// The raw file begins anew at its end, so that it never grows.
 const RAW_BYTES: u64 = 64 << 20;
