@@ -155,6 +155,25 @@ impl RaftChecker {
         Ok(())
     }
 
+    /// A leader of `term` has moved its commit index to an entry of term `committed`: by counting replicas it may do so
+    /// for entries of its own term only (section 5.4.2). What goes wrong otherwise takes a coincidence of crashes to
+    /// be seen (figure 8); that the rule is kept is seen at once.
+    pub fn committed_by_leader(
+        &self,
+        node: NodeId,
+        term: Term,
+        committed: Option<Term>,
+    ) -> Result<(), Violation> {
+        if committed == Some(term) {
+            return Ok(());
+        }
+        Err(Violation::new(
+            "commit-in-own-term",
+            format!("node {node} leads in term {term} and commits up to an entry of term {committed:?}"),
+        )
+        .at(node as u32 - 1))
+    }
+
     /// Monotonic commit and term within one incarnation.
     pub fn progress(
         &mut self,

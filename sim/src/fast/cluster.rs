@@ -1,6 +1,6 @@
 use super::{
     client::{Client, ClientOptions, ClientState, Next, Pending, Reply},
-    node::Node,
+    node::{Node, Waiting},
     words,
     workload::{Operation, Workload},
 };
@@ -14,7 +14,7 @@ use crate::{
     trace::Trace,
 };
 use holdfast_record::TimelineEvent;
-use holdfast_replica::{Event as ReplicaEvent, Message, RequestId, Settings, State};
+use holdfast_replica::{Consistency, Event as ReplicaEvent, Message, RequestId, Settings, State};
 use std::collections::BTreeMap;
 
 /// What a world is made of.
@@ -398,18 +398,29 @@ impl<W: Workload> Cluster<W> {
         let Some(running) = &mut node.running else {
             return;
         };
+        let mut floor = 0;
         let asked = match self.workload.command(&call) {
             Some(payload) => running
                 .replica
                 .propose(mono, wall, [(session, payload)])
                 .remove(0),
-            None => running.replica.read(mono, self.workload.consistency(&call)),
+            None => {
+                let consistency = self.workload.consistency(&call);
+                if consistency == Consistency::Linearizable {
+                    floor = self.reference.applied();
+                }
+                running.replica.read(mono, consistency)
+            }
         };
         match asked {
             Ok(request) => {
-                running
-                    .waiting
-                    .insert(request.number, (from, attempt, call));
+                let waiting = Waiting {
+                    client: from,
+                    attempt,
+                    call,
+                    floor,
+                };
+                running.waiting.insert(request.number, waiting);
             }
             Err(rejection) => {
                 let reply = Reply::Rejected(rejection);
@@ -428,9 +439,22 @@ impl<W: Workload> Cluster<W> {
     ) {
         let running = self.nodes[node as usize].running.as_mut();
         let running = running.expect("a running node answers");
-        let Some((client, attempt, call)) = running.waiting.remove(&request.number) else {
+        let Some(waiting) = running.waiting.remove(&request.number) else {
             return;
         };
+        let Waiting {
+            client,
+            attempt,
+            call,
+            floor,
+        } = waiting;
+        let applied = running.replica.state().applied();
+        if matches!(outcome, Ok(None)) && applied < floor {
+            let message = format!(
+                "{call:?} is answered from the state after entry {applied}; when it was asked, {floor} were committed"
+            );
+            return self.violate(Violation::new("read-recency", message).at(node));
+        }
         let reply = match outcome {
             Err(rejection) => Reply::Rejected(rejection),
             Ok(None) => {

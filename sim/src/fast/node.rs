@@ -14,7 +14,7 @@ use crate::{
     plan::FaultPlan,
 };
 use holdfast_host::{Disk, Moment};
-use holdfast_raft::Role;
+use holdfast_raft::{Index, Role, Term};
 use holdfast_replica::{
     Event as ReplicaEvent, Message, Output, Replica, Store, StoreCommand, StoreError, StoreOptions,
 };
@@ -52,11 +52,24 @@ pub(super) struct Running<W: Workload> {
     queue: VecDeque<StoreCommand<W::Machine>>,
     syncing: bool,
     /// The client, attempt and call behind each request that waits.
-    pub waiting: BTreeMap<u64, (u32, u64, W::Call)>,
+    pub waiting: BTreeMap<u64, Waiting<W::Call>>,
+    /// The term in which it led when it was last looked at, and its commit index then.
+    led: Option<(Term, Index)>,
     /// Entries up to here have been held against those of other nodes.
     checked: u64,
     /// The timer event that counts, and its time; others are stale.
     timer: (u32, u64),
+}
+
+/// A request that a replica has accepted.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting<C> {
+    /// The client's endpoint.
+    pub client: u32,
+    pub attempt: u64,
+    pub call: C,
+    /// What a linearizable read has to see: everything that was committed when it was asked.
+    pub floor: Index,
 }
 
 impl<W: Workload> Node<W> {
@@ -142,6 +155,7 @@ impl<W: Workload> Cluster<W> {
             queue: VecDeque::new(),
             syncing: false,
             waiting: BTreeMap::new(),
+            led: None,
             checked,
             timer: (0, u64::MAX),
         });
@@ -380,6 +394,19 @@ impl<W: Workload> Cluster<W> {
         let checked = self
             .checker
             .progress(u64::from(node) + 1, commit, term, last);
+        let before = running.led;
+        let leads = (raft.role() == Role::Leader).then_some((term, commit));
+        let checked = checked.and_then(|()| match (before, leads) {
+            (Some((old_term, old)), Some(_)) if old_term == term && commit > old => {
+                let committed = raft.term_at(commit);
+                self.checker
+                    .committed_by_leader(u64::from(node) + 1, term, committed)
+            }
+            _ => Ok(()),
+        });
+        if let Some(running) = &mut self.nodes[node as usize].running {
+            running.led = leads;
+        }
         self.check(checked);
     }
 
