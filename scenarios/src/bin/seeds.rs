@@ -10,6 +10,10 @@ use std::{
     process::ExitCode,
 };
 
+/// A simulated world is many small, short-lived things.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "seeds", about = "Runs simulated scenarios seed by seed")]
 struct Cli {

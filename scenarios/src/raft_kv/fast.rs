@@ -24,7 +24,7 @@ const MS: u64 = 1_000_000;
 
 /// The mean pause of each client between calls, for each client that there is: together they make about a hundred
 /// calls a second.
-const PAUSE_PER_CLIENT: u64 = 9 * MS;
+const PAUSE_PER_CLIENT: u64 = 7 * MS;
 
 /// Most events that a watcher is told at once.
 const WATCH_LIMIT: usize = 64;

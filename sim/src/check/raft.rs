@@ -2,7 +2,7 @@
 
 use super::Violation;
 use holdfast_raft::{Entry, HardState, Index, NodeId, Term};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a replica of the group is seen to do; the checker remembers the least that shows a contradiction.
 #[derive(Clone, Debug, Default)]
@@ -231,6 +231,27 @@ pub fn durable_promise(
         ),
     )
     .at(message.from as u32 - 1))
+}
+
+/// Term and vote survive a crash whole: what a start finds was written, and nothing that was durable is missing.
+/// `written` are the terms and votes that the node has ever wanted to be durable.
+pub fn recovered_vote(
+    node: NodeId,
+    found: HardState,
+    durable: HardState,
+    written: &BTreeSet<(Term, Option<NodeId>)>,
+) -> Result<(), Violation> {
+    let was_written = found.term == 0 || written.contains(&(found.term, found.vote));
+    let is_missing = found.term < durable.term
+        || (found.term == durable.term && durable.vote.is_some() && found.vote != durable.vote);
+    if was_written && !is_missing {
+        return Ok(());
+    }
+    Err(Violation::new(
+        "hard-state-atomicity",
+        format!("node {node} starts with {found:?}; what was last durable is {durable:?}"),
+    )
+    .at(node as u32 - 1))
 }
 
 /// An acknowledged prefix is the leader's: `own` and `leader` are the terms of the entry at index `matched`, where they

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     check::{
         Violation,
-        raft::{acknowledged_prefix, durable_promise},
+        raft::{acknowledged_prefix, durable_promise, recovered_vote},
     },
     clock::NodeClock,
     disk::SimDisk,
@@ -14,12 +14,12 @@ use crate::{
     plan::FaultPlan,
 };
 use holdfast_host::{Disk, Moment};
-use holdfast_raft::{Index, Role, Term};
+use holdfast_raft::{HardState, Index, NodeId, Role, Term};
 use holdfast_replica::{
     Event as ReplicaEvent, Message, Output, Replica, Store, StoreCommand, StoreError, StoreOptions,
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
 };
 
@@ -42,6 +42,9 @@ pub(super) struct Node<W: Workload> {
     pub slowness: u64,
     /// Failed disk operations that have stopped a process.
     errors_seen: u64,
+    /// Every term and vote that its replica wanted to be durable, and what was at last.
+    votes: BTreeSet<(Term, Option<NodeId>)>,
+    durable: HardState,
 }
 
 /// A process on a machine.
@@ -82,6 +85,8 @@ impl<W: Workload> Node<W> {
             paused_until: 0,
             slowness: 1,
             errors_seen: 0,
+            votes: BTreeSet::new(),
+            durable: HardState::default(),
         }
     }
 
@@ -136,6 +141,12 @@ impl<W: Workload> Cluster<W> {
                 return self.violate(Violation::new("recovery", message).at(node));
             }
         };
+        let vote = recovered_vote(
+            u64::from(node) + 1,
+            recovered.hard_state,
+            machine.durable,
+            &machine.votes,
+        );
         let torn = recovered.repaired.is_some();
         let mono = machine.clock.monotonic(now).as_nanos();
         let origin = draw::draw(
@@ -159,6 +170,7 @@ impl<W: Workload> Cluster<W> {
             checked,
             timer: (0, u64::MAX),
         });
+        self.check(vote);
         self.checker.restarted(u64::from(node) + 1);
         self.trace
             .record(now, node, 3, u64::from(incarnation), u64::from(torn));
@@ -212,6 +224,7 @@ impl<W: Workload> Cluster<W> {
         running.syncing = false;
         match running.store.sync(&mut machine.disk) {
             Ok(done) => {
+                machine.durable = running.store.durable_hard_state();
                 self.trace.record(now, node, 6, done.len() as u64, 0);
                 for done in done {
                     running.replica.handle_stored(mono, done);
@@ -255,6 +268,17 @@ impl<W: Workload> Cluster<W> {
                     self.send_peer(node, to, message);
                 }
                 Output::Store(command) => {
+                    if let StoreCommand::Persist {
+                        hard_state: Some(state),
+                        ..
+                    } = &command
+                    {
+                        let votes = &mut self.nodes[node as usize].votes;
+                        votes.insert((state.term, state.vote));
+                    }
+                    let Some(running) = &mut self.nodes[node as usize].running else {
+                        break;
+                    };
                     if let StoreCommand::Persist { entries, .. } = &command
                         && let Some(first) = entries.first()
                     {

@@ -643,6 +643,7 @@ impl Raft {
         let can_vote = self.vote == Some(message.from)
             || (self.vote.is_none() && self.leader.is_none())
             || (pre && message.term > self.term);
+        let can_vote = can_vote && !(pre && self.wins_tie(now, message.from, last_index, last_term));
         if can_vote && self.log.is_up_to_date(last_index, last_term) {
             if !pre {
                 assert_eq!(message.term, self.term);
@@ -668,6 +669,15 @@ impl Raft {
             let term = self.term;
             self.promise_at(message.from, term, body);
         }
+    }
+
+    /// Of two nodes that have just asked each other whether they would be elected, and that differ in nothing but their
+    /// numbers, the higher one does not let the other go first: they would both campaign, and neither would win.
+    fn wins_tie(&self, now: Nanos, rival: NodeId, last_index: Index, last_term: Term) -> bool {
+        self.role == Role::PreCandidate
+            && now < self.contact.saturating_add(self.config.heartbeat_interval)
+            && (last_index, last_term) == (self.log.last_index(), self.log.last_term())
+            && self.config.id > rival
     }
 
     /// Whether a leader may count on this node not to vote.
