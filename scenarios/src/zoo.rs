@@ -91,9 +91,6 @@ pub const MUTANTS: &[Planted] = {
         "R19" "proposal-taken-twice" "holdfast-raft" Mutant::Raft(R::ProposalTakenTwice),
             "found by this simulator: forwarding assumes that messages are not repeated",
             "a leader takes a forwarded proposal again when the network repeats it";
-        "R20" "read-names-reused" "holdfast-raft" Mutant::Raft(R::ReadNamesReused),
-            "the rule of ReadIndex that request contexts are unique, also across restarts",
-            "the answer to a read of an earlier incarnation passes for one to a new read of the same name";
         "D1" "torn-tail-is-fatal" "holdfast-log" Mutant::Log(L::TornTailIsFatal),
             "rabbitmq/ra#283",
             "a torn record at the log's end keeps the node from starting";

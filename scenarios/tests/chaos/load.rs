@@ -2,17 +2,12 @@
 
 use crate::cluster::wait_for;
 use holdfast_host::{Host, Moment};
-use holdfast_node::{
-    client::{Client, ClientConfig, ClientError, Condition, RangeQuery},
-    http::ProblemKind,
-    wire::{
-        Compare, CompareTarget, Key, KeySet, KeyValue, Operator, TxnOp, TxnPut, TxnRequest, Value,
-    },
+use holdfast_node::client::{Client, ClientConfig, ClientError};
+use holdfast_scenarios::raft_kv::{
+    http::{CompareBy, carry_out, is_passing},
+    workload::Generator,
 };
-use holdfast_scenarios::raft_kv::workload::{
-    Generator, is_command, key_bytes, key_number, value_bytes, value_number,
-};
-use holdfast_sim::check::kv::{Answer, Body, Call, Found, Operation};
+use holdfast_sim::check::kv::{Answer, Body, Call, Operation};
 use std::{
     sync::{
         Arc, Mutex,
@@ -116,6 +111,8 @@ struct Actor {
     host: Host,
     number: u32,
     client: Client,
+    /// Half of the clients compare in a transaction, the others by the key's entity tag.
+    by: CompareBy,
     generator: Generator,
     recorder: Arc<Recorder>,
 }
@@ -132,6 +129,10 @@ impl Actor {
             host: host.clone(),
             number,
             client: Client::new(host, config),
+            by: match number < CLIENTS / 2 {
+                true => CompareBy::Txn,
+                false => CompareBy::Tag,
+            },
             generator: Generator::new(SEED, number, KEYS),
             recorder: recorder.clone(),
         }
@@ -149,7 +150,7 @@ impl Actor {
     async fn step(&mut self) {
         let call = self.generator.call();
         let called = self.host.now().as_nanos();
-        let result = self.carry_out(&call).await;
+        let result = carry_out(&self.client, self.by, &call).await;
         let returned = match result {
             Ok(answer) => Some((self.host.now().as_nanos(), answer)),
             Err(error) if error.is_definite() => return check_refusal(&call, &error),
@@ -165,109 +166,6 @@ impl Actor {
             returned,
         });
     }
-
-    async fn carry_out(&self, call: &Call) -> Result<Answer, ClientError> {
-        let client = &self.client;
-        match *call {
-            Call::Put { key, value } => {
-                let key = key_bytes(key);
-                let put = client.put(&key, value_bytes(value), Condition::None);
-                Ok(answer(put.await?.revision, Body::Put))
-            }
-            Call::Delete { key } => {
-                let reply = client.delete(&key_bytes(key), Condition::None).await?;
-                Ok(answer(reply.revision, Body::Deleted(reply.deleted == 1)))
-            }
-            // Half of the clients compare in a transaction, the others by the key's entity tag.
-            Call::CompareAndSet {
-                key,
-                expected,
-                value,
-            } if self.number < CLIENTS / 2 => {
-                let request = compare_and_set(key, expected, value);
-                let reply = client.txn(&request).await?;
-                Ok(answer(reply.revision, Body::CompareAndSet(reply.succeeded)))
-            }
-            Call::CompareAndSet {
-                key,
-                expected,
-                value,
-            } => {
-                let condition = match expected {
-                    0 => Condition::Absent,
-                    revision => Condition::ModRevision(revision),
-                };
-                let key = key_bytes(key);
-                let put = client.put(&key, value_bytes(value), condition);
-                conditional(put.await.map(|reply| reply.revision))
-            }
-            // A get of one key by its path does not say at which revision it found nothing.
-            Call::Get { key } => self.read(KeySet::one(key_bytes(key))).await,
-            Call::Range { from, to } => {
-                let keys = KeySet {
-                    start: Some(key_bytes(from).into()),
-                    end: Some(key_bytes(to).into()),
-                    ..KeySet::default()
-                };
-                self.read(keys).await
-            }
-        }
-    }
-
-    async fn read(&self, keys: KeySet) -> Result<Answer, ClientError> {
-        let query = RangeQuery {
-            keys,
-            ..RangeQuery::default()
-        };
-        let reply = self.client.range(&query).await?;
-        assert!(!reply.more, "the keys fit into one answer");
-        let found = reply.kvs.iter().map(found).collect();
-        Ok(answer(reply.revision, Body::Read(found)))
-    }
-}
-
-fn answer(revision: u64, body: Body) -> Answer {
-    Answer { revision, body }
-}
-
-/// The answer to a put whose condition held or did not.
-fn conditional(result: Result<u64, ClientError>) -> Result<Answer, ClientError> {
-    match result {
-        Ok(revision) => Ok(answer(revision, Body::CompareAndSet(true))),
-        Err(ClientError::Refused(problem)) if problem.kind == ProblemKind::PreconditionFailed => {
-            let revision = problem.extra.get("revision").and_then(|r| r.as_u64());
-            let revision = revision.expect("a failed precondition tells the revision");
-            Ok(answer(revision, Body::CompareAndSet(false)))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn compare_and_set(key: u32, expected: u64, value: u64) -> TxnRequest {
-    let put = TxnPut {
-        key: Key(key_bytes(key)),
-        value: Value(value_bytes(value)),
-        prev_kv: false,
-    };
-    TxnRequest {
-        compare: vec![Compare {
-            key: Key(key_bytes(key)),
-            op: Operator::Equal,
-            target: CompareTarget::ModRevision(expected),
-        }],
-        success: vec![TxnOp::Put(put)],
-        failure: Vec::new(),
-    }
-}
-
-/// A pair as the checkers know it.
-pub fn found(pair: &KeyValue) -> Found {
-    let value = pair.value.as_ref().expect("values were asked for");
-    Found {
-        key: key_number(&pair.key.0).expect("a key of this load"),
-        value: value_number(&value.0).expect("a value of this load"),
-        modified: pair.mod_revision,
-    }
 }
 
 /// A call may be turned away because of the moment, never because of what it asks.
@@ -275,16 +173,5 @@ pub fn found(pair: &KeyValue) -> Found {
 /// # Panics
 /// When it was.
 fn check_refusal(call: &Call, error: &ClientError) {
-    let is_passing = match error.refusal() {
-        None => true,
-        Some(kind) => matches!(
-            kind,
-            ProblemKind::NoLeader
-                | ProblemKind::Overloaded
-                | ProblemKind::Unavailable
-                | ProblemKind::RequestTimeout
-        ),
-    };
-    let is_late_read = error.refusal() == Some(ProblemKind::ReadTimeout) && !is_command(call);
-    assert!(is_passing || is_late_read, "{call:?} was refused: {error}");
+    assert!(is_passing(call, error), "{call:?} was refused: {error}");
 }

@@ -9,7 +9,7 @@ use holdfast_node::{
     client::{Client, ClientConfig, RangeQuery, WatchItem},
     wire::{Consistency, KeySet, RangeReply, WatchEvent},
 };
-use holdfast_scenarios::raft_kv::workload::{key_bytes, key_number, value_number};
+use holdfast_scenarios::raft_kv::http::{self, change, everything};
 use holdfast_sim::check::{
     Violation,
     kv::{self, Change, Found, Operation},
@@ -24,7 +24,7 @@ pub async fn check(cluster: &Cluster, history: &[Operation]) {
     let contents = contents(cluster).await;
     let changes = changes(cluster, contents.revision).await;
     judge(history, &changes).unwrap_or_else(|violation| panic!("{violation}"));
-    let found: Vec<Found> = contents.kvs.iter().map(load::found).collect();
+    let found: Vec<Found> = contents.kvs.iter().map(http::found).collect();
     assert_eq!(found, outcome(&changes), "the nodes hold what the log says");
     check_that_a_loss_shows(history, changes);
 }
@@ -91,23 +91,6 @@ async fn changes(cluster: &Cluster, revision: u64) -> Vec<Change> {
     changes
 }
 
-fn change(revision: u64, event: &WatchEvent) -> Change {
-    let (key, value) = match event {
-        WatchEvent::Put { kv } => {
-            let value = kv.value.as_ref().expect("a watch tells values");
-            let value = value_number(&value.0).expect("a value of this load");
-            (&kv.key, Some(value))
-        }
-        WatchEvent::Delete { key } => (key, None),
-    };
-    let key = key_number(&key.0).expect("a key of this load");
-    Change {
-        revision,
-        key,
-        value,
-    }
-}
-
 /// What changes lead to, in order of keys.
 fn outcome(changes: &[Change]) -> Vec<Found> {
     let mut held = BTreeMap::new();
@@ -129,8 +112,4 @@ fn outcome(changes: &[Change]) -> Vec<Found> {
 
 fn client(host: &Host, endpoints: &[String]) -> Client {
     Client::new(host, ClientConfig::new(endpoints.to_vec()))
-}
-
-fn everything() -> KeySet {
-    KeySet::prefix(key_bytes(0).slice(..0))
 }

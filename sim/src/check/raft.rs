@@ -169,7 +169,9 @@ impl RaftChecker {
         }
         Err(Violation::new(
             "commit-in-own-term",
-            format!("node {node} leads in term {term} and commits up to an entry of term {committed:?}"),
+            format!(
+                "node {node} leads in term {term} and commits up to an entry of term {committed:?}"
+            ),
         )
         .at(node as u32 - 1))
     }
@@ -215,8 +217,7 @@ pub fn durable_promise(
                 || (durable.term == message.term && durable.vote != Some(message.to))
         }
         holdfast_raft::Body::Appended { matched } => {
-            durable.term < message.term
-                || (durable.term == message.term && matched > durable_index)
+            durable.term < message.term || (durable.term == message.term && matched > durable_index)
         }
         _ => false,
     };

@@ -653,7 +653,10 @@ impl<S: StateMachine> Replica<S> {
     /// snapshots, so that one can go on sending what another began to send.
     fn take_snapshot_if_due(&mut self) {
         let last = self.snapshot.as_ref().map_or(0, |s| s.meta.index);
-        let due = self.state.applied().is_multiple_of(self.settings.snapshot_entries)
+        let due = self
+            .state
+            .applied()
+            .is_multiple_of(self.settings.snapshot_entries)
             || self.bytes_since_snapshot >= self.settings.snapshot_bytes;
         if !due || self.taking_snapshot || self.state.applied() <= last {
             return;

@@ -193,6 +193,7 @@ impl<S: StateMachine> Store<S> {
         options: StoreOptions,
         template: S,
     ) -> Result<(Self, Recovered<S>), StoreError> {
+        refuse_lost_vote(disk, directory)?;
         let (register, value) = Register::open(
             disk,
             &directory.join("hard-state"),
@@ -422,6 +423,20 @@ impl<S: StateMachine> Store<S> {
     pub fn durable_index(&self) -> Index {
         self.log.durable()
     }
+}
+
+/// Term and vote are made durable before anything else is: a log without them has lost them, and a node that forgot its
+/// vote could vote twice.
+fn refuse_lost_vote(disk: &mut dyn Disk, directory: &Path) -> Result<(), StoreError> {
+    let names = disk.list(directory)?;
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let has_snapshot = !snapshot::list_names(disk, directory)?.is_empty();
+    if !has("hard-state") && (has("log") || has_snapshot) {
+        return Err(StoreError::Inconsistent(
+            "the file hard-state is missing beside a log or a snapshot: the node's term and vote are lost".into(),
+        ));
+    }
+    Ok(())
 }
 
 fn newest_snapshot<S: StateMachine>(

@@ -198,3 +198,14 @@ fn files_of_other_nodes_and_groups_are_refused() {
         assert!(matches!(error, StoreError::Register(_)), "{error}");
     }
 }
+
+#[test]
+fn a_log_without_its_vote_is_refused() {
+    let mut disk = CrashDisk::default();
+    let (mut a, _) = open(&mut disk).unwrap();
+    store(&mut a, &mut disk, persist(entries(1, 1..=3))).unwrap();
+    drop(a);
+    disk.remove(&directory().join("hard-state")).unwrap();
+    let error = open(&mut disk).err().expect("the vote is lost").to_string();
+    assert!(error.contains("hard-state is missing"), "{error}");
+}
