@@ -428,10 +428,17 @@ impl<S: StateMachine> Store<S> {
 /// Term and vote are made durable before anything else is: a log without them has lost them, and a node that forgot its
 /// vote could vote twice.
 fn refuse_lost_vote(disk: &mut dyn Disk, directory: &Path) -> Result<(), StoreError> {
-    let names = disk.list(directory)?;
-    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let has_vote = disk
+        .list(directory)?
+        .iter()
+        .any(|name| name == "hard-state");
+    let has_log = match disk.list(&directory.join("log")) {
+        Ok(names) => !names.is_empty(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error.into()),
+    };
     let has_snapshot = !snapshot::list_names(disk, directory)?.is_empty();
-    if !has("hard-state") && (has("log") || has_snapshot) {
+    if !has_vote && (has_log || has_snapshot) {
         return Err(StoreError::Inconsistent(
             "the file hard-state is missing beside a log or a snapshot: the node's term and vote are lost".into(),
         ));

@@ -5,6 +5,7 @@ use crate::{
     disk::{CrashDisk, Cut, Rng},
     entries, entry, open, options, persist, state_after, store, take_snapshot,
 };
+use holdfast_host::Disk;
 use holdfast_raft::{Entry, HardState};
 use holdfast_replica::{Recovered, Store, StoreCommand, StoreError, StoreOptions};
 
