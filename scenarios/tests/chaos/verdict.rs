@@ -7,7 +7,7 @@ use crate::{
 use holdfast_host::Host;
 use holdfast_node::{
     client::{Client, ClientConfig, RangeQuery, WatchItem},
-    wire::{Consistency, KeySet, RangeReply, WatchEvent},
+    wire::{Consistency, RangeReply},
 };
 use holdfast_scenarios::raft_kv::http::{self, change, everything};
 use holdfast_sim::check::{
