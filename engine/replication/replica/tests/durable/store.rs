@@ -207,6 +207,11 @@ fn a_log_without_its_vote_is_refused() {
     store(&mut a, &mut disk, persist(entries(1, 1..=3))).unwrap();
     drop(a);
     disk.remove(&directory().join("hard-state")).unwrap();
-    let error = open(&mut disk).err().expect("the vote is lost").to_string();
-    assert!(error.contains("hard-state is missing"), "{error}");
+    let Err(error) = open(&mut disk) else {
+        panic!("the vote is lost");
+    };
+    assert!(
+        error.to_string().contains("hard-state is missing"),
+        "{error}"
+    );
 }
