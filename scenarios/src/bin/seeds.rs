@@ -1,4 +1,8 @@
 //! Runs scenarios seed by seed, for `cargo xtask`; the command line is described in `holdfast_record::worker`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a tool on a developer's machine writes the files that it is told to"
+)]
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_record::Lane;
