@@ -15,6 +15,9 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 const MAX_COMMAND_BYTES: usize = 8 << 20;
 /// How long an unanswered piece of a snapshot is waited for before it is sent again.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(2);
+/// Most bytes of a snapshot under way to one follower: 80 Mb/s over a tenth of a second. What is under way delays what
+/// is sent behind it, so no more than that.
+const SNAPSHOT_WINDOW: u64 = 1 << 20;
 
 /// A running node: its data folder, its replica, and its clients' interface.
 ///
@@ -206,6 +209,7 @@ fn settings(config: &NodeConfig, mutant: Option<Mutant>) -> Settings {
         snapshot_bytes: raft.snapshot_bytes,
         keep_entries: raft.keep_entries,
         snapshot_retry: nanos(SNAPSHOT_RETRY),
+        snapshot_window: SNAPSHOT_WINDOW,
         mutant,
     }
 }

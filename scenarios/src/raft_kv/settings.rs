@@ -68,6 +68,9 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
         true => draws.magnitude(20, 2_000),
         false => 1_000_000,
     };
+    // Small pieces and few of them under way over slow links would outlast every run.
+    let snapshot_chunk_bytes = draws.magnitude(256, 10_000);
+    let snapshot_window = snapshot_chunk_bytes * draws.range(4, 17);
     Chosen {
         settings: Settings {
             raft,
@@ -78,9 +81,10 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
             snapshot_bytes: 1 << 30,
             keep_entries: draws.magnitude(1, 500),
             snapshot_retry: 500 * MS,
+            snapshot_window,
             mutant,
         },
-        snapshot_chunk_bytes: draws.magnitude(100, 10_000) as usize,
+        snapshot_chunk_bytes: snapshot_chunk_bytes as usize,
         segment_bytes: draws.magnitude(1 << 10, 1 << 18),
         clients: draws.range(8, 17) as u32,
         keys: draws.magnitude(2, 32) as u32,

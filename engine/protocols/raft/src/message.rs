@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A replica's number in its group; zero is nobody.
 pub type NodeId = u64;
@@ -50,7 +51,7 @@ pub struct SnapshotMeta {
     /// That entry's term.
     pub term: Term,
     /// The membership as of `index`.
-    pub membership: Membership,
+    pub membership: Arc<Membership>,
 }
 
 /// A message between two replicas of one group.

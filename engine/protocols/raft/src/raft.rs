@@ -15,7 +15,7 @@ use bytes::Bytes;
 use election::{Campaign, campaign_role};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// What a replica is in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,7 +110,7 @@ pub struct Raft {
     forwarded: u64,
     /// Which proposals this leader was passed in its term.
     pub(crate) taken: Taken,
-    pub(crate) membership: Membership,
+    pub(crate) membership: Arc<Membership>,
     pub(crate) term: Term,
     vote: Option<NodeId>,
     pub(crate) role: Role,
@@ -167,7 +167,7 @@ impl Raft {
         let membership = if recovered.snapshot.index > 0 {
             recovered.snapshot.membership.clone()
         } else {
-            config.membership.clone()
+            Arc::new(config.membership.clone())
         };
         let HardState { term, vote, commit } = recovered.hard_state;
         let log = RaftLog::new(

@@ -2,7 +2,7 @@ use crate::{
     Consistency, Envelope, Message, Mutant, Outcome, Recovered, Rejection, RequestId, Session,
     Settings, SnapshotFile, State, StateMachine, StoreCommand, StoreDone,
     envelope::ENVELOPE_BYTES,
-    transfer::{Transfer, Transfers},
+    transfer::{Piece, Transfers},
 };
 use bytes::Bytes;
 use holdfast_raft::{
@@ -148,7 +148,7 @@ impl<S: StateMachine> Replica<S> {
             rng,
             now,
         )?;
-        let transfers = Transfers::new(settings.snapshot_retry);
+        let transfers = Transfers::new(settings.snapshot_retry, settings.snapshot_window);
         let mut replica = Replica {
             applied_before: (state.applied(), state.applied_term()),
             settings,
@@ -261,11 +261,16 @@ impl<S: StateMachine> Replica<S> {
                 offset,
                 bytes,
             } => {
-                if self.transfers.is_current(to, &file, offset) && self.raft.role() == Role::Leader
-                {
+                let is_wanted = self
+                    .transfers
+                    .was_read(to, &file, offset, bytes.len() as u64);
+                if is_wanted && self.raft.role() == Role::Leader {
                     let message =
                         Message::chunk(self.raft.id(), self.raft.term(), file, offset, bytes);
                     self.outputs.push_back(Output::Send { to, message });
+                    if let Some(piece) = self.transfers.next_piece(to) {
+                        self.request_chunk(piece);
+                    }
                 }
             }
             StoreDone::ChunkGone { to } => {
@@ -530,8 +535,8 @@ impl<S: StateMachine> Replica<S> {
         if matches!(message.body, Body::Snapshot { .. }) {
             match self.snapshot.clone() {
                 Some(file) => {
-                    let transfer = self.transfers.begin(now, to, file);
-                    self.request_chunk(transfer);
+                    let piece = self.transfers.begin(now, to, file);
+                    self.request_chunk(piece);
                 }
                 None => self
                     .raft
@@ -604,13 +609,13 @@ impl<S: StateMachine> Replica<S> {
         }
         self.taking_snapshot = true;
         self.bytes_since_snapshot = 0;
-        let mut state = self.state.clone();
+        let mut state = Box::new(self.state.clone());
         let planted = cfg!(debug_assertions)
             && self.settings.mutant == Some(Mutant::AppliedIndexBehindState)
             && self.applied_before.0 > last;
         if planted {
             let (applied, term) = self.applied_before;
-            state = state.with_applied_index_behind(applied, term);
+            *state = state.with_applied_index_behind(applied, term);
         }
         let meta = SnapshotMeta {
             index: state.applied(),
@@ -644,13 +649,10 @@ impl<S: StateMachine> Replica<S> {
             .push_back(Output::Event(Event::SnapshotTaken { index }));
     }
 
-    fn request_chunk(&mut self, transfer: Transfer) {
+    fn request_chunk(&mut self, piece: Piece) {
+        let Piece { to, file, offset } = piece;
         self.outputs
-            .push_back(Output::Store(StoreCommand::ReadChunk {
-                to: transfer.to,
-                file: transfer.file,
-                offset: transfer.offset,
-            }));
+            .push_back(Output::Store(StoreCommand::ReadChunk { to, file, offset }));
     }
 
     fn continue_transfer(
@@ -667,8 +669,8 @@ impl<S: StateMachine> Replica<S> {
                 self.raft
                     .report_snapshot(now, from, holdfast_raft::SnapshotStatus::Finished);
             }
-        } else if let Some(transfer) = self.transfers.advance(now, from, index, received) {
-            self.request_chunk(transfer);
+        } else if let Some(piece) = self.transfers.advance(now, from, index, received) {
+            self.request_chunk(piece);
         }
     }
 
@@ -718,7 +720,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Hands a verified snapshot to the Raft core, and takes its state over if the core does.
-    fn install(&mut self, file: SnapshotFile, state: State<S>) {
+    fn install(&mut self, file: SnapshotFile, state: Box<State<S>>) {
         if file.meta.index <= self.raft.commit() {
             return;
         }
@@ -732,7 +734,7 @@ impl<S: StateMachine> Replica<S> {
         if self.raft.snapshot_index() != index {
             return;
         }
-        self.state = state;
+        self.state = *state;
         // Commands that wait may have been applied on the way to it: whether they were is not known any more.
         for waiting in self.pending.values_mut() {
             waiting.term = None;

@@ -673,7 +673,7 @@ impl<S: StateMachine> Driver<S> {
     }
 
     /// Beside the log's queue: a large snapshot must not hold up commits.
-    fn take_snapshot(&self, meta: holdfast_raft::SnapshotMeta, state: crate::State<S>) {
+    fn take_snapshot(&self, meta: holdfast_raft::SnapshotMeta, state: Box<crate::State<S>>) {
         let (host, done) = (self.host.clone(), self.done_sender.clone());
         let (directory, group) = (self.directory.clone(), self.group);
         let mutant: Option<Mutant> = self.replica.settings().mutant;

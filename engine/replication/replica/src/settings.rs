@@ -20,6 +20,8 @@ pub struct Settings {
     pub keep_entries: u64,
     /// Time after which an unanswered piece of a snapshot is sent again.
     pub snapshot_retry: Nanos,
+    /// Most bytes of a snapshot under way to one follower, to within a piece; at least one piece always is.
+    pub snapshot_window: u64,
     /// A bug to plant.
     pub mutant: Option<Mutant>,
 }

@@ -17,6 +17,7 @@ use crate::{CorruptSnapshot, Mutant, StateMachine, StoreError, state::State};
 use holdfast_host::{Disk, FileId, OpenMode, read_exact_at, read_file, write_all_at};
 use holdfast_raft::SnapshotMeta;
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -27,6 +28,8 @@ const MAX_META_BYTES: usize = 64 * 1024;
 /// Largest snapshot that is read back or received.
 pub const MAX_SNAPSHOT_BYTES: u64 = 16 << 30;
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Most pieces of an incoming snapshot that are kept before their turn.
+const MAX_AHEAD: usize = 64;
 
 /// The final name of a snapshot.
 pub fn file_name(meta: &SnapshotMeta) -> String {
@@ -255,6 +258,8 @@ pub struct Incoming {
     pub file: SnapshotFile,
     /// How many bytes are there.
     pub received: u64,
+    /// Pieces that came before the one that is wanted: begin and end of each, at most [`MAX_AHEAD`].
+    ahead: BTreeMap<u64, u64>,
     handle: FileId,
     path: PathBuf,
 }
@@ -268,16 +273,31 @@ impl Incoming {
         Ok(Incoming {
             file,
             received: 0,
+            ahead: BTreeMap::new(),
             handle,
             path,
         })
     }
 
-    /// Adds the piece at `offset` if that is the next one; anything else is an old or an early piece and is ignored.
+    /// Adds the piece at `offset`. One that is there already is ignored, as is one that would lie behind the end; one
+    /// that comes before its turn is kept if not too many are.
     pub fn write(&mut self, disk: &mut dyn Disk, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        if offset == self.received && bytes.len() as u64 <= self.file.bytes - self.received {
-            write_all_at(disk, self.handle, offset, bytes)?;
-            self.received += bytes.len() as u64;
+        let fits = offset
+            .checked_add(bytes.len() as u64)
+            .filter(|end| *end <= self.file.bytes);
+        let Some(end) = fits.filter(|end| *end > self.received) else {
+            return Ok(());
+        };
+        if offset > self.received && self.ahead.len() >= MAX_AHEAD {
+            return Ok(());
+        }
+        write_all_at(disk, self.handle, offset, bytes)?;
+        let known = self.ahead.entry(offset).or_insert(end);
+        *known = end.max(*known);
+        while let Some(first) = self.ahead.first_entry()
+            && *first.key() <= self.received
+        {
+            self.received = self.received.max(first.remove());
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ pub enum StoreCommand<S> {
         /// What it stands for.
         meta: SnapshotMeta,
         /// The state after `meta.index`.
-        state: State<S>,
+        state: Box<State<S>>,
     },
     /// Drop log segments that end before `before`, and all snapshots but the newest.
     Compact {
@@ -147,7 +147,7 @@ pub enum StoreDone<S> {
         /// How much of it is there. Zero again when the whole did not match its checksum.
         received: u64,
         /// The state it holds, once all of it is there, durable and verified.
-        complete: Option<State<S>>,
+        complete: Option<Box<State<S>>>,
     },
 }
 
@@ -288,6 +288,8 @@ impl<S: StateMachine> Store<S> {
                     offset,
                     self.options.snapshot_chunk_bytes,
                 ) {
+                    // Shorter than its name says: it is not what is being sent.
+                    Ok(bytes) if bytes.is_empty() => StoreDone::ChunkGone { to },
                     Ok(bytes) => StoreDone::Chunk {
                         to,
                         file,
@@ -373,7 +375,7 @@ impl<S: StateMachine> Store<S> {
         if incoming.is_complete() {
             let incoming = self.incoming.take().expect("begun above");
             match incoming.finish(disk, &self.directory, self.options.group, &self.template) {
-                Ok((_, state)) => complete = Some(state),
+                Ok((_, state)) => complete = Some(Box::new(state)),
                 // Damaged on the way or here: the leader sends it again.
                 Err(StoreError::Snapshot { .. }) => received = 0,
                 Err(error) => return Err(error),

@@ -77,6 +77,7 @@ fn settings(id: NodeId) -> Settings {
         snapshot_bytes: u64::MAX,
         keep_entries: 1,
         snapshot_retry: 1_000 * MS,
+        snapshot_window: 1 << 20,
         mutant: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Raft, Role};
 use crate::{Entry, HardState, Index, Membership, NodeId, Progress, Term};
+use std::sync::Arc;
 
 impl Raft {
     /// This replica.
@@ -70,7 +71,7 @@ impl Raft {
     }
 
     /// The group.
-    pub fn membership(&self) -> &Membership {
+    pub fn membership(&self) -> &Arc<Membership> {
         &self.membership
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use holdfast_raft::{Body, Entry, Membership, Message, SnapshotMeta};
 use proptest::{collection::vec, prelude::*};
+use std::sync::Arc;
 
 fn payload() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..20).prop_map(Bytes::from)
@@ -22,7 +23,7 @@ fn meta() -> impl Strategy<Value = SnapshotMeta> {
         SnapshotMeta {
             index,
             term,
-            membership: Membership { voters, learners },
+            membership: Arc::new(Membership { voters, learners }),
         }
     })
 }

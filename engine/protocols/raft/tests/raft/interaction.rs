@@ -7,6 +7,7 @@ use crate::{
     world::{Done, ELECTION_TICKS, Platter, World, config},
 };
 use holdfast_raft::{Membership, Message, Mutant, NodeId, SnapshotMeta};
+use std::sync::Arc;
 
 /// Scripts whose subject is a change of the membership, which this core does not know yet.
 const WAITING: [&str; 3] = [
@@ -143,7 +144,7 @@ impl Runner {
             let snapshot = SnapshotMeta {
                 index,
                 term: 0,
-                membership: membership.clone(),
+                membership: Arc::new(membership.clone()),
             };
             let platter = Platter {
                 snapshot,

@@ -17,6 +17,7 @@ use holdfast_replica::{
 use std::{
     io::{self, Read, Write},
     path::Path,
+    sync::Arc,
 };
 
 /// Remembers what was applied, in order, and answers how much that is.
@@ -144,16 +145,16 @@ fn meta(state: &State<Journal>) -> SnapshotMeta {
     SnapshotMeta {
         index: state.applied(),
         term: state.applied_term(),
-        membership: Membership {
+        membership: Arc::new(Membership {
             voters: vec![1, 2, 3],
             learners: Vec::new(),
-        },
+        }),
     }
 }
 
 fn take_snapshot(state: &State<Journal>) -> StoreCommand<Journal> {
     StoreCommand::TakeSnapshot {
         meta: meta(state),
-        state: state.clone(),
+        state: Box::new(state.clone()),
     }
 }
