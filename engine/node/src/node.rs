@@ -15,6 +15,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 const MAX_COMMAND_BYTES: usize = 8 << 20;
 /// How long an unanswered piece of a snapshot is waited for before it is sent again.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(2);
+/// For a follower that it hears from, a leader keeps log of as many bytes as it takes so many snapshots after.
+const SNAPSHOTS_HELD: u64 = 4;
 /// Most bytes of a snapshot under way to one follower: 80 Mb/s over a tenth of a second. What is under way delays what
 /// is sent behind it, so no more than that.
 const SNAPSHOT_WINDOW: u64 = 1 << 20;
@@ -208,6 +210,7 @@ fn settings(config: &NodeConfig, mutant: Option<Mutant>) -> Settings {
         snapshot_entries: raft.snapshot_entries,
         snapshot_bytes: raft.snapshot_bytes,
         keep_entries: raft.keep_entries,
+        hold_bytes: raft.snapshot_bytes.saturating_mul(SNAPSHOTS_HELD),
         snapshot_retry: nanos(SNAPSHOT_RETRY),
         snapshot_window: SNAPSHOT_WINDOW,
         mutant,

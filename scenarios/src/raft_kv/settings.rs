@@ -80,6 +80,7 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
             snapshot_entries,
             snapshot_bytes: 1 << 30,
             keep_entries: draws.magnitude(1, 500),
+            hold_bytes: draws.magnitude(1 << 10, 1 << 17),
             snapshot_retry: 500 * MS,
             snapshot_window,
             mutant,

@@ -693,6 +693,8 @@ fn digest(message: &Message) -> u64 {
                 Body::ReadIndexReply { context, index, .. } => mix(mix(12, *context), *index),
                 Body::TransferLeader { to } => mix(13, *to),
                 Body::TimeoutNow => 14,
+                Body::ProposalRefused { number, .. } => mix(17, *number),
+                Body::ReadRefused { context, .. } => mix(18, *context),
             };
             mix(message.term, body)
         }

@@ -29,6 +29,8 @@ pub(super) fn message<C, A>(body: &ParcelBody<C, A>) -> String {
                 Body::ReadIndexReply { index, .. } => format!("read index {index}"),
                 Body::TransferLeader { to } => format!("transfer to {to}"),
                 Body::TimeoutNow => "campaign now".into(),
+                Body::ProposalRefused { .. } => "proposal refused".into(),
+                Body::ReadRefused { .. } => "read refused".into(),
             };
             format!("{what} (term {})", message.term)
         }

@@ -14,8 +14,10 @@ impl Raft {
                 self.become_follower(now, self.term, None);
                 return;
             }
-            // The transfer did not happen in an election timeout: it is off.
-            self.set_transferee(None);
+        }
+        // A transfer that did not happen in an election timeout is off.
+        if self.transfer_until().is_some_and(|until| now >= until) {
+            self.set_transfer(None);
         }
         if now >= *self.next_heartbeat() {
             self.broadcast_heartbeat(now);
@@ -49,9 +51,13 @@ impl Raft {
             } => {
                 let is_new = self.taken.take(from, incarnation, number)
                     || self.mutated(Mutant::ProposalTakenTwice);
-                // What is refused is lost, as if the message had been.
-                if is_new && !payloads.is_empty() {
-                    let _ = self.propose_here(now, payloads);
+                // It counts as taken also when it is refused: no repetition of it will be carried out.
+                if is_new && !payloads.is_empty() && self.propose_here(now, payloads).is_err() {
+                    let refusal = Body::ProposalRefused {
+                        incarnation,
+                        number,
+                    };
+                    self.send(from, refusal);
                 }
             }
             Body::ReadIndex {
@@ -63,7 +69,13 @@ impl Raft {
                     incarnation,
                     context,
                 };
-                let _ = self.take_read(now, read);
+                if self.take_read(now, read).is_err() {
+                    let refusal = Body::ReadRefused {
+                        incarnation,
+                        context,
+                    };
+                    self.send(from, refusal);
+                }
             }
             Body::TransferLeader { to } => self.begin_transfer(now, to),
             Body::Appended { matched } => self.handle_appended(now, from, matched),
@@ -374,8 +386,8 @@ impl Raft {
         if to == self.config.id || self.progress[at].is_learner || self.transferee() == Some(to) {
             return;
         }
-        self.contact = now;
-        self.set_transferee(Some(to));
+        let until = now.saturating_add(self.config.election_timeout);
+        self.set_transfer(Some((to, until)));
         self.push(Output::Event(Event::Transfer { to }));
         if self.progress[at].matched == self.log.last_index() {
             self.order_campaign(to);

@@ -12,6 +12,8 @@ pub(crate) struct RaftLog {
     /// Index and term of the entry before the first one in memory.
     base: (Index, Term),
     entries: VecDeque<Entry>,
+    /// Payload bytes of `entries`.
+    bytes: u64,
     /// The newest durable snapshot.
     pub snapshot: SnapshotMeta,
     /// The last entry on the platter.
@@ -44,6 +46,7 @@ impl RaftLog {
         assert!(applied >= base.0 && applied <= last);
         RaftLog {
             base,
+            bytes: bytes_of(&entries),
             entries,
             snapshot,
             stable: last,
@@ -64,6 +67,11 @@ impl RaftLog {
 
     pub fn last_term(&self) -> Term {
         self.entries.back().map_or(self.base.1, |e| e.term)
+    }
+
+    /// Payload bytes of the entries in memory.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The term at `index`; `None` outside `base..=last`.
@@ -93,20 +101,22 @@ impl RaftLog {
 
     /// Entries from `from` on, up to `max_bytes` of payload; one is always taken.
     pub fn slice(&self, from: Index, to: Index, max_bytes: u64) -> Vec<Entry> {
-        let mut bytes = 0;
-        let mut taken = Vec::new();
+        let (mut bytes, mut count) = (0, 0);
         for entry in self.range(from, to) {
             bytes += entry.payload.len() as u64;
-            if bytes > max_bytes && !taken.is_empty() {
+            if bytes > max_bytes && count > 0 {
                 break;
             }
-            taken.push(entry.clone());
+            count += 1;
         }
+        let mut taken = Vec::with_capacity(count);
+        taken.extend(self.range(from, to).take(count).cloned());
         taken
     }
 
     pub fn push(&mut self, entry: Entry) {
         assert_eq!(entry.index, self.last_index() + 1);
+        self.bytes += entry.payload.len() as u64;
         self.entries.push_back(entry);
     }
 
@@ -116,6 +126,8 @@ impl RaftLog {
         assert!(first.index > self.commit, "committed entries stay");
         let keep = (first.index - self.first_index()) as usize;
         assert!(keep <= self.entries.len(), "no hole");
+        self.bytes -= bytes_of(self.entries.range(keep..));
+        self.bytes += bytes_of(&entries);
         self.entries.truncate(keep);
         self.stable = self.stable.min(first.index - 1);
         self.handed = self.handed.min(first.index - 1);
@@ -141,13 +153,15 @@ impl RaftLog {
             return;
         }
         let term = self.term_at(to).expect("in memory");
-        self.entries.drain(..(to - self.base.0) as usize);
+        let dropped = self.entries.drain(..(to - self.base.0) as usize);
+        self.bytes -= dropped.map(|entry| entry.payload.len() as u64).sum::<u64>();
         self.base = (to, term);
     }
 
     pub fn restore(&mut self, meta: SnapshotMeta) {
         self.base = (meta.index, meta.term);
         self.entries.clear();
+        self.bytes = 0;
         self.stable = meta.index;
         self.handed = meta.index;
         self.commit = meta.index;
@@ -155,4 +169,9 @@ impl RaftLog {
         self.applied = meta.index;
         self.snapshot = meta;
     }
+}
+
+fn bytes_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
+    let bytes = entries.into_iter().map(|entry| entry.payload.len() as u64);
+    bytes.sum()
 }

@@ -164,4 +164,18 @@ pub enum Body {
     },
     /// The leader tells its successor to campaign at once (§3.10).
     TimeoutNow,
+    /// Answers `Propose`: the leader has no room for it, or is handing over. It will not be carried out.
+    ProposalRefused {
+        /// As in `Propose`.
+        incarnation: u64,
+        /// As in `Propose`.
+        number: u64,
+    },
+    /// Answers `ReadIndex`: too many reads wait already.
+    ReadRefused {
+        /// As in `ReadIndex`.
+        incarnation: u64,
+        /// As in `ReadIndex`.
+        context: u64,
+    },
 }

@@ -18,6 +18,16 @@ pub enum Output {
         /// The index.
         index: Index,
     },
+    /// The leader refused what was passed on to it under this number: it is in no log and will be in none.
+    ProposalRefused {
+        /// As in [`Proposal::Forwarded`](crate::Proposal::Forwarded).
+        number: u64,
+    },
+    /// The leader refused the read named `context`.
+    ReadRefused {
+        /// As in [`Raft::read`](crate::Raft::read).
+        context: u64,
+    },
     /// Something worth tracing or counting.
     Event(Event),
 }

@@ -57,6 +57,8 @@ pub enum Proposal {
     Forwarded {
         /// To this leader.
         leader: NodeId,
+        /// Under this number: [`Output::ProposalRefused`] may name it.
+        number: u64,
     },
 }
 
@@ -125,7 +127,8 @@ pub struct Raft {
     next_heartbeat: Nanos,
     /// Until then this node keeps from voting, because a leader may hold a lease that counts on it.
     promised_until: Nanos,
-    transferee: Option<NodeId>,
+    /// To whom leadership is being handed over, and until when that may take.
+    transfer: Option<(NodeId, Nanos)>,
     uncommitted_bytes: u64,
     pub(crate) reads: Reads,
     outputs: VecDeque<Output>,
@@ -176,7 +179,13 @@ impl Raft {
             commit,
             recovered.applied,
         );
-        let term = term.max(log.last_term());
+        // A snapshot may have become durable before the term in which it came: in that term nobody was voted for.
+        let raised = log.last_term() > term;
+        let (term, vote) = match raised {
+            true => (log.last_term(), None),
+            false => (term, vote),
+        };
+        let persisted_state = (recovered.hard_state.term, recovered.hard_state.vote);
         let promised_until = if config.lease_reads {
             // It may have heard from a leader just before it died.
             now.saturating_add(config.election_timeout)
@@ -208,10 +217,10 @@ impl Raft {
             patience: 0,
             next_heartbeat: 0,
             promised_until,
-            transferee: None,
+            transfer: None,
             uncommitted_bytes: 0,
             outputs: VecDeque::new(),
-            persisted_state: (term, vote),
+            persisted_state,
             install: None,
             after: Vec::new(),
             next_persist: 1,
@@ -372,9 +381,11 @@ impl Raft {
         self.finish();
     }
 
-    /// Campaigns now.
+    /// Campaigns now, unless another node may hold a lease that counts on this one.
     pub fn campaign(&mut self, now: Nanos) {
-        if self.role != Role::Leader && self.is_promotable() {
+        let is_alone = self.membership.voters == [self.config.id];
+        let is_bound = self.config.lease_reads && now < self.promised_until && !is_alone;
+        if self.role != Role::Leader && self.is_promotable() && !is_bound {
             self.start_campaign(now, Campaign::Timeout);
         }
         self.finish();
@@ -404,7 +415,8 @@ impl Raft {
     pub fn timeout(&self) -> Option<Nanos> {
         if self.role == Role::Leader {
             let check = self.contact.saturating_add(self.config.election_timeout);
-            return Some(self.next_heartbeat.min(check));
+            let transfer = self.transfer.map_or(Nanos::MAX, |(_, until)| until);
+            return Some(self.next_heartbeat.min(check).min(transfer));
         }
         self.is_promotable()
             .then(|| self.contact.saturating_add(self.patience))
@@ -431,7 +443,7 @@ impl Raft {
         self.leader = None;
         self.votes.clear();
         self.progress.clear();
-        self.transferee = None;
+        self.transfer = None;
         self.uncommitted_bytes = 0;
         self.reads = Reads::default();
         self.reset_election_clock(now);
@@ -597,7 +609,7 @@ impl Raft {
                     payloads,
                 },
             );
-            return Ok(Proposal::Forwarded { leader });
+            return Ok(Proposal::Forwarded { leader, number });
         }
         self.propose_here(now, payloads)
     }
@@ -607,7 +619,7 @@ impl Raft {
         now: Nanos,
         payloads: Vec<Bytes>,
     ) -> Result<Proposal, ProposeError> {
-        if self.transferee.is_some() {
+        if self.transfer.is_some() {
             return Err(ProposeError::Transferring);
         }
         let bytes: u64 = payloads.iter().map(|p| p.len() as u64).sum();
@@ -637,11 +649,15 @@ impl Raft {
     }
 
     pub(crate) fn transferee(&self) -> Option<NodeId> {
-        self.transferee
+        self.transfer.map(|(to, _)| to)
     }
 
-    pub(crate) fn set_transferee(&mut self, to: Option<NodeId>) {
-        self.transferee = to;
+    pub(crate) fn transfer_until(&self) -> Option<Nanos> {
+        self.transfer.map(|(_, until)| until)
+    }
+
+    pub(crate) fn set_transfer(&mut self, transfer: Option<(NodeId, Nanos)>) {
+        self.transfer = transfer;
     }
 
     pub(crate) fn next_heartbeat(&mut self) -> &mut Nanos {

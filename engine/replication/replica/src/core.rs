@@ -10,7 +10,10 @@ use holdfast_raft::{
     SnapshotMeta, Term,
 };
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
+};
 
 /// What a replica wants of its host, in this order. Drain with [`Replica::poll_output`] after every input.
 #[derive(Clone, Debug)]
@@ -110,6 +113,8 @@ pub struct Replica<S> {
     next_request: u64,
     pending: BTreeMap<u64, Waiting>,
     deadlines: VecDeque<(Nanos, u64)>,
+    /// The requests behind each proposal that was passed on, as far as one of them may wait.
+    forwarded: VecDeque<(u64, Range<u64>)>,
     /// Reads that may be served once this index is applied.
     ready_reads: BTreeSet<(Index, u64)>,
     /// Promises to keep back until the store has made good on them: by persist id, in order.
@@ -158,6 +163,7 @@ impl<S: StateMachine> Replica<S> {
             next_request: 1,
             pending: BTreeMap::new(),
             deadlines: VecDeque::new(),
+            forwarded: VecDeque::new(),
             ready_reads: BTreeSet::new(),
             withheld: VecDeque::new(),
             snapshot,
@@ -282,11 +288,12 @@ impl<S: StateMachine> Replica<S> {
                 from,
                 file,
                 received,
+                resumed,
                 complete,
             } => {
                 let index = file.meta.index;
                 let is_complete = complete.is_some();
-                if self.transfers.note_source(from, &file) {
+                if self.transfers.note_source(from, &file) || resumed {
                     let event = Event::SnapshotResumed { offset: received };
                     self.outputs.push_back(Output::Event(event));
                 }
@@ -345,8 +352,14 @@ impl<S: StateMachine> Replica<S> {
         if payloads.is_empty() {
             return results;
         }
+        let count = payloads.len() as u64;
         let refused = match self.raft.propose(now, payloads) {
-            Ok(Proposal::Appended { .. } | Proposal::Forwarded { .. }) => None,
+            Ok(Proposal::Appended { .. }) => None,
+            Ok(Proposal::Forwarded { number, .. }) => {
+                let requests = self.next_request - count..self.next_request;
+                self.forwarded.push_back((number, requests));
+                None
+            }
             Err(ProposeError::NoLeader) => Some(Rejection::NoLeader),
             Err(_) => Some(Rejection::Overloaded),
         };
@@ -472,6 +485,15 @@ impl<S: StateMachine> Replica<S> {
         });
     }
 
+    /// The leader has refused a proposal that was passed on to it: for certain it will not be carried out.
+    fn refused(&mut self, number: u64) {
+        let passed_on = self.forwarded.iter().find(|(n, _)| *n == number);
+        let requests = passed_on.map_or(0..0, |(_, requests)| requests.clone());
+        for request in requests {
+            self.reject(request, Rejection::Overloaded);
+        }
+    }
+
     /// Rejects what was asked in terms before `term`, whose first entry is about to be applied. Of an older term no
     /// entry can follow it, and what is passed on is taken in its own term or never: what was not applied by now
     /// will never be.
@@ -500,6 +522,14 @@ impl<S: StateMachine> Replica<S> {
         {
             self.deadlines.pop_front();
         }
+        let waiting = self.pending.keys().next().copied();
+        while self
+            .forwarded
+            .front()
+            .is_some_and(|(_, requests)| waiting.is_none_or(|first| requests.end <= first))
+        {
+            self.forwarded.pop_front();
+        }
     }
 
     // ---- Raft's outputs ----
@@ -520,6 +550,10 @@ impl<S: StateMachine> Replica<S> {
                 holdfast_raft::Output::Apply(entries) => self.apply(now, &entries),
                 holdfast_raft::Output::ReadReady { context, index } => {
                     self.ready_reads.insert((index, context));
+                }
+                holdfast_raft::Output::ProposalRefused { number } => self.refused(number),
+                holdfast_raft::Output::ReadRefused { context } => {
+                    self.reject(context, Rejection::Overloaded);
                 }
                 holdfast_raft::Output::Event(event) => {
                     self.outputs.push_back(Output::Event(Event::Raft(event)));
@@ -637,13 +671,21 @@ impl<S: StateMachine> Replica<S> {
             return;
         }
         self.raft.handle_snapshot_durable(file.meta.clone());
-        let keep_from = index.saturating_sub(self.settings.keep_entries);
+        let mut keep_from = index.saturating_sub(self.settings.keep_entries);
+        // A replica that is behind, or that is being sent a snapshot, would only need the next one.
+        if self.raft.log_bytes() <= self.settings.hold_bytes
+            && let Some(needed) = self.raft.needed_from()
+        {
+            keep_from = keep_from.min(needed);
+        }
         if keep_from > 0 {
             self.raft.compact(keep_from);
         }
         self.snapshot = Some(file);
+        let sent = self.raft.oldest_snapshot_sent();
         self.outputs.push_back(Output::Store(StoreCommand::Compact {
             before: keep_from + 1,
+            snapshots_before: sent.map_or(index, |sent| sent.min(index)),
         }));
         self.outputs
             .push_back(Output::Event(Event::SnapshotTaken { index }));
@@ -694,6 +736,8 @@ impl<S: StateMachine> Replica<S> {
             },
         };
         self.raft.handle_message(now, heartbeat);
+        // A new term is on its way to the disk before the snapshot that came in it is.
+        self.drain_raft(now);
         let wanted = term == self.raft.term()
             && self.raft.role() != Role::Leader
             && file.meta.index > self.raft.commit()

@@ -18,6 +18,9 @@ pub struct Settings {
     pub snapshot_bytes: u64,
     /// Entries that stay in the log behind a snapshot, for followers that are a little late.
     pub keep_entries: u64,
+    /// Payload bytes of log in memory up to which a leader keeps what a follower that it hears from still lacks, so that
+    /// no follower needs one snapshot after another; above it the log ends where `keep_entries` says.
+    pub hold_bytes: u64,
     /// Time after which an unanswered piece of a snapshot is sent again.
     pub snapshot_retry: Nanos,
     /// Most bytes of a snapshot under way to one follower, to within a piece; at least one piece always is.

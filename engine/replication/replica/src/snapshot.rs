@@ -9,16 +9,18 @@
 //!      last 4     CRC-32C of everything before
 //! ```
 //!
-//! A file is written under a name ending in `.tmp` (its own snapshot) or `.part` (one that the leader sends), synced,
-//! renamed to `snapshot-<index>-<term>` in 16 hexadecimal digits each, and the directory synced. A file with the final
+//! A file is written under a name ending in `.tmp` (its own snapshot) or in its length, its checksum and `.part` (one
+//! that the leader sends), synced, renamed to `snapshot-<index>-<term>` in 16 hexadecimal digits each, and the directory synced. A file with the final
 //! name is therefore whole; one whose checksum fails was damaged afterwards.
 
 use crate::{CorruptSnapshot, Mutant, StateMachine, StoreError, state::State};
-use holdfast_host::{Disk, FileId, OpenMode, read_exact_at, read_file, write_all_at};
+use bytes::Bytes;
+use holdfast_host::{Disk, FileId, OpenMode, read_exact_at, write_all_at};
 use holdfast_raft::SnapshotMeta;
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    io::{self, BufRead, Read, Write},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +30,8 @@ const MAX_META_BYTES: usize = 64 * 1024;
 /// Largest snapshot that is read back or received.
 pub const MAX_SNAPSHOT_BYTES: u64 = 16 << 30;
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Length of a snapshot's final name.
+const NAME_BYTES: usize = "snapshot-".len() + 16 + "-".len() + 16;
 /// Most pieces of an incoming snapshot that are kept before their turn.
 const MAX_AHEAD: usize = 64;
 
@@ -139,10 +143,11 @@ fn publish(
     disk.sync_dir(directory)
 }
 
-/// Clears `directory` up and lists its snapshots, oldest first; leftovers of interrupted writes are removed.
+/// Clears `directory` up and lists its snapshots, oldest first; leftovers of interrupted writes are removed. What has
+/// come of a snapshot that was being received stays: [`Incoming`] goes on from there.
 pub fn tidy(disk: &mut dyn Disk, directory: &Path) -> io::Result<Vec<(u64, u64)>> {
     for name in disk.list(directory)? {
-        if name.ends_with(".tmp") || name.ends_with(".part") {
+        if name.ends_with(".tmp") {
             disk.remove(&directory.join(&name))?;
         }
     }
@@ -157,10 +162,12 @@ pub fn list_names(disk: &mut dyn Disk, directory: &Path) -> io::Result<Vec<(u64,
     Ok(found)
 }
 
-/// Removes every snapshot older than `index`.
+/// Removes every snapshot older than `index`, and what has come of one.
 pub fn remove_before(disk: &mut dyn Disk, directory: &Path, index: u64) -> io::Result<()> {
     for name in disk.list(directory)? {
-        if parse_name(&name).is_some_and(|(i, _)| i < index) {
+        let whole = name.strip_suffix(".part").and_then(|n| n.get(..NAME_BYTES));
+        let is_old = |name: &str| parse_name(name).is_some_and(|(i, _)| i < index);
+        if is_old(whole.unwrap_or(&name)) {
             disk.remove(&directory.join(&name))?;
         }
     }
@@ -176,61 +183,187 @@ pub fn load<S: StateMachine>(
     template: &S,
 ) -> Result<(SnapshotFile, State<S>), StoreError> {
     let name = format!("snapshot-{index:016x}-{term:016x}");
-    let bytes = read_file(disk, &directory.join(&name), MAX_SNAPSHOT_BYTES)?;
-    let (file, body) = verify(&bytes, identity).map_err(|error| StoreError::Snapshot {
-        file: name.clone(),
-        error,
-    })?;
-    let corrupt = |error| StoreError::Snapshot {
-        file: name.clone(),
-        error,
-    };
-    if (file.meta.index, file.meta.term) != (index, term) {
-        return Err(corrupt(CorruptSnapshot(format!(
+    let file = disk.open(&directory.join(&name), OpenMode::Read)?;
+    let result = read(disk, file, identity, template, |found| {
+        let meta = &found.meta;
+        if (meta.index, meta.term) == (index, term) {
+            return Ok(());
+        }
+        Err(CorruptSnapshot(format!(
             "its name does not fit its content, index {} of term {}",
-            file.meta.index, file.meta.term
-        ))));
-    }
-    let mut body = body;
-    let state = State::read(template, &mut body).map_err(corrupt)?;
-    Ok((file, state))
+            meta.index, meta.term
+        )))
+    });
+    disk.close(file);
+    result.map_err(|error| error.of(&name))
 }
 
-/// Checks magic, identity and checksum; the file's facts and its body.
-fn verify(bytes: &[u8], identity: u64) -> Result<(SnapshotFile, &[u8]), CorruptSnapshot> {
-    let corrupt = |what: &str| CorruptSnapshot(what.to_string());
-    if bytes.len() < 24 {
-        return Err(corrupt("shorter than its header"));
+/// Why an open snapshot cannot be used.
+enum ReadError {
+    Disk(io::Error),
+    Corrupt(CorruptSnapshot),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        ReadError::Disk(error)
     }
-    if bytes[..7] != MAGIC[..7] {
-        return Err(corrupt("not a snapshot"));
+}
+
+impl ReadError {
+    fn corrupt(what: impl Into<String>) -> Self {
+        ReadError::Corrupt(CorruptSnapshot(what.into()))
     }
-    if bytes[7] != MAGIC[7] {
-        return Err(CorruptSnapshot(format!(
-            "format version {}, this program reads {}",
-            bytes[7], MAGIC[7]
+
+    fn of(self, name: &str) -> StoreError {
+        match self {
+            ReadError::Disk(error) => error.into(),
+            ReadError::Corrupt(error) => StoreError::Snapshot {
+                file: name.to_owned(),
+                error,
+            },
+        }
+    }
+}
+
+/// Checks a snapshot, then reads its state: two passes over the file, neither of which holds it in memory.
+fn read<S: StateMachine>(
+    disk: &mut dyn Disk,
+    file: FileId,
+    identity: u64,
+    template: &S,
+    is_expected: impl FnOnce(&SnapshotFile) -> Result<(), CorruptSnapshot>,
+) -> Result<(SnapshotFile, State<S>), ReadError> {
+    let (found, body) = verify(disk, file, identity)?;
+    is_expected(&found).map_err(ReadError::Corrupt)?;
+    let mut source = Source::new(disk, file, body);
+    let state = State::read(template, &mut source);
+    match (source.failed, state) {
+        (Some(error), _) => Err(error.into()),
+        (None, Err(error)) => Err(ReadError::Corrupt(error)),
+        (None, Ok(state)) => Ok((found, state)),
+    }
+}
+
+/// Checks magic, identity and checksum; the file's facts and where its body is.
+fn verify(
+    disk: &mut dyn Disk,
+    file: FileId,
+    identity: u64,
+) -> Result<(SnapshotFile, Range<u64>), ReadError> {
+    let bytes = disk.len(file)?;
+    if bytes < 24 {
+        return Err(ReadError::corrupt("shorter than its header"));
+    }
+    if bytes > MAX_SNAPSHOT_BYTES {
+        return Err(ReadError::corrupt("larger than any snapshot"));
+    }
+    let content = bytes - 4;
+    let mut head = [0; 20];
+    read_exact_at(disk, file, 0, &mut head)?;
+    let (magic, version) = (&head[..7], head[7]);
+    if magic != &MAGIC[..7] {
+        return Err(ReadError::corrupt("not a snapshot"));
+    }
+    if version != MAGIC[7] {
+        return Err(ReadError::corrupt(format!(
+            "format version {version}, this program reads {}",
+            MAGIC[7]
         )));
     }
-    let (content, checksum) = bytes.split_at(bytes.len() - 4);
-    let checksum = u32::from_le_bytes(checksum.try_into().expect("four bytes"));
-    if crc32c::crc32c(content) != checksum {
-        return Err(corrupt("checksum does not match"));
+    let mut checksum = [0; 4];
+    read_exact_at(disk, file, content, &mut checksum)?;
+    let checksum = u32::from_le_bytes(checksum);
+    if checksum_of(disk, file, content)? != checksum {
+        return Err(ReadError::corrupt("checksum does not match"));
     }
-    if content[8..16] != identity.to_le_bytes() {
-        return Err(corrupt("belongs to another cluster"));
+    if head[8..16] != identity.to_le_bytes() {
+        return Err(ReadError::corrupt("belongs to another cluster"));
     }
-    let meta_len = u32::from_le_bytes(content[16..20].try_into().expect("four bytes")) as usize;
-    if meta_len > MAX_META_BYTES || 20 + meta_len > content.len() {
-        return Err(corrupt("meta part is too long"));
+    let meta_len = u32::from_le_bytes(head[16..20].try_into().expect("four bytes")) as usize;
+    if meta_len > MAX_META_BYTES || 20 + meta_len as u64 > content {
+        return Err(ReadError::corrupt("meta part is too long"));
     }
-    let meta = postcard::from_bytes(&content[20..20 + meta_len])
-        .map_err(|error| CorruptSnapshot(error.to_string()))?;
-    let file = SnapshotFile {
+    let mut meta = vec![0; meta_len];
+    read_exact_at(disk, file, 20, &mut meta)?;
+    let meta =
+        postcard::from_bytes(&meta).map_err(|error| ReadError::corrupt(error.to_string()))?;
+    let found = SnapshotFile {
         meta,
-        bytes: bytes.len() as u64,
+        bytes,
         checksum,
     };
-    Ok((file, &content[20 + meta_len..]))
+    Ok((found, 20 + meta_len as u64..content))
+}
+
+fn checksum_of(disk: &mut dyn Disk, file: FileId, len: u64) -> io::Result<u32> {
+    let mut source = Source::new(disk, file, 0..len);
+    let mut checksum = 0;
+    loop {
+        let piece = source.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(checksum);
+        }
+        checksum = crc32c::crc32c_append(checksum, piece);
+        let len = piece.len();
+        source.consume(len);
+    }
+}
+
+/// A part of a file, read from its beginning to its end.
+struct Source<'a> {
+    disk: &'a mut dyn Disk,
+    file: FileId,
+    left: Range<u64>,
+    buffer: Vec<u8>,
+    used: usize,
+    /// Whoever parses what is read takes an error of the disk for one of the content; here it is kept apart.
+    failed: Option<io::Error>,
+}
+
+impl<'a> Source<'a> {
+    fn new(disk: &'a mut dyn Disk, file: FileId, left: Range<u64>) -> Self {
+        Source {
+            disk,
+            file,
+            left,
+            buffer: Vec::new(),
+            used: 0,
+            failed: None,
+        }
+    }
+}
+
+impl BufRead for Source<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used == self.buffer.len() {
+            let len = (self.left.end - self.left.start).min(BUFFER_BYTES as u64);
+            self.buffer.resize(len as usize, 0);
+            self.used = 0;
+            let read = read_exact_at(self.disk, self.file, self.left.start, &mut self.buffer);
+            if let Err(error) = read {
+                self.buffer.clear();
+                let kind = error.kind();
+                self.failed = Some(error);
+                return Err(kind.into());
+            }
+            self.left.start += len;
+        }
+        Ok(&self.buffer[self.used..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.used += amount;
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut piece = self.fill_buf()?;
+        let read = piece.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
 }
 
 /// Reads at most `len` bytes of a snapshot from `offset`, for sending.
@@ -252,52 +385,87 @@ pub fn read_chunk(
 }
 
 /// A snapshot that arrives from the leader piece by piece.
+///
+/// Its bytes are in a file that ends with what has come so far, and that is synced at every multiple of the stride: a
+/// process that is started again goes on from the last of those.
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// What is being sent.
     pub file: SnapshotFile,
     /// How many bytes are there.
     pub received: u64,
-    /// Pieces that came before the one that is wanted: begin and end of each, at most [`MAX_AHEAD`].
-    ahead: BTreeMap<u64, u64>,
+    /// Pieces that came before their turn, by where they begin; at most [`MAX_AHEAD`].
+    ahead: BTreeMap<u64, Bytes>,
+    stride: u64,
     handle: FileId,
+    directory: PathBuf,
     path: PathBuf,
 }
 
 impl Incoming {
-    /// Begins to receive `file`.
-    pub fn begin(disk: &mut dyn Disk, directory: &Path, file: SnapshotFile) -> io::Result<Self> {
-        let path = directory.join(format!("{}.part", file_name(&file.meta)));
+    /// Begins to receive `file`, or goes on with it. What has come of any other is given up.
+    pub fn begin(
+        disk: &mut dyn Disk,
+        directory: &Path,
+        file: SnapshotFile,
+        stride: u64,
+    ) -> io::Result<Self> {
+        let whole = file_name(&file.meta);
+        let name = format!("{whole}-{:016x}-{:08x}.part", file.bytes, file.checksum);
+        for other in disk.list(directory)? {
+            if other.ends_with(".part") && other != name {
+                disk.remove(&directory.join(&other))?;
+            }
+        }
+        let path = directory.join(name);
         let handle = disk.open(&path, OpenMode::Create)?;
-        disk.set_len(handle, 0)?;
+        let len = disk.len(handle)?.min(file.bytes);
+        let received = len - len % stride;
+        disk.set_len(handle, received)?;
         Ok(Incoming {
             file,
-            received: 0,
+            received,
             ahead: BTreeMap::new(),
+            stride,
             handle,
+            directory: directory.to_path_buf(),
             path,
         })
     }
 
     /// Adds the piece at `offset`. One that is there already is ignored, as is one that would lie behind the end; one
     /// that comes before its turn is kept if not too many are.
-    pub fn write(&mut self, disk: &mut dyn Disk, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let fits = offset
-            .checked_add(bytes.len() as u64)
-            .filter(|end| *end <= self.file.bytes);
-        let Some(end) = fits.filter(|end| *end > self.received) else {
-            return Ok(());
-        };
-        if offset > self.received && self.ahead.len() >= MAX_AHEAD {
+    pub fn write(&mut self, disk: &mut dyn Disk, offset: u64, bytes: Bytes) -> io::Result<()> {
+        let end = offset.checked_add(bytes.len() as u64);
+        let is_wanted = end.is_some_and(|end| end > self.received && end <= self.file.bytes);
+        if !is_wanted || (offset > self.received && self.ahead.len() >= MAX_AHEAD) {
             return Ok(());
         }
-        write_all_at(disk, self.handle, offset, bytes)?;
-        let known = self.ahead.entry(offset).or_insert(end);
-        *known = end.max(*known);
+        self.ahead.insert(offset, bytes);
         while let Some(first) = self.ahead.first_entry()
             && *first.key() <= self.received
         {
-            self.received = self.received.max(first.remove());
+            let (offset, bytes) = first.remove_entry();
+            let known = (self.received - offset) as usize;
+            if let Some(news) = bytes.get(known..) {
+                self.append(disk, news)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, disk: &mut dyn Disk, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let room = self.stride - self.received % self.stride;
+            let (now, later) = bytes.split_at(bytes.len().min(room as usize));
+            write_all_at(disk, self.handle, self.received, now)?;
+            self.received += now.len() as u64;
+            bytes = later;
+            // Before anything behind it is written: the file's length then tells what is synced.
+            if self.received.is_multiple_of(self.stride) && !self.is_complete() {
+                disk.sync(self.handle)?;
+                disk.sync_dir(&self.directory)?;
+            }
         }
         Ok(())
     }
@@ -312,31 +480,26 @@ impl Incoming {
     pub fn finish<S: StateMachine>(
         self,
         disk: &mut dyn Disk,
-        directory: &Path,
         identity: u64,
         template: &S,
     ) -> Result<(SnapshotFile, State<S>), StoreError> {
         assert!(self.is_complete());
         disk.sync(self.handle)?;
-        disk.close(self.handle);
-        let bytes = read_file(disk, &self.path, MAX_SNAPSHOT_BYTES)?;
-        let parsed = verify(&bytes, identity).and_then(|(file, mut body)| {
-            if file != self.file {
-                return Err(CorruptSnapshot("not the snapshot announced".into()));
+        let result = read(disk, self.handle, identity, template, |found| {
+            match *found == self.file {
+                true => Ok(()),
+                false => Err(CorruptSnapshot("not the snapshot announced".into())),
             }
-            Ok((file, State::read(template, &mut body)?))
         });
-        match parsed {
-            Ok(parsed) => {
-                publish(disk, directory, &self.path, &self.file.meta)?;
-                Ok(parsed)
+        disk.close(self.handle);
+        match result {
+            Ok(read) => {
+                publish(disk, &self.directory, &self.path, &self.file.meta)?;
+                Ok(read)
             }
             Err(error) => {
                 disk.remove(&self.path)?;
-                Err(StoreError::Snapshot {
-                    file: file_name(&self.file.meta),
-                    error,
-                })
+                Err(error.of(&file_name(&self.file.meta)))
             }
         }
     }

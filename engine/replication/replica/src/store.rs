@@ -15,6 +15,8 @@ use std::{
 const KIND_ENTRY: u8 = 1;
 /// Largest piece in which a snapshot is sent.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+/// After so many pieces of an incoming snapshot they are synced: a process that is started again goes on from there.
+const PIECES_PER_SYNC: u64 = 32;
 
 /// How a replica's storage is laid out; see [`Store`].
 #[derive(Clone, Debug)]
@@ -85,10 +87,12 @@ pub enum StoreCommand<S> {
         /// The state after `meta.index`.
         state: Box<State<S>>,
     },
-    /// Drop log segments that end before `before`, and all snapshots but the newest.
+    /// Drop log segments that end before `before`, and snapshots before `snapshots_before`.
     Compact {
-        /// The first index that must stay.
+        /// The first log index that must stay.
         before: Index,
+        /// The oldest snapshot that must stay: the newest, or one that is being sent.
+        snapshots_before: Index,
     },
     /// Read a piece of a snapshot, to send it.
     ReadChunk {
@@ -146,6 +150,8 @@ pub enum StoreDone<S> {
         file: SnapshotFile,
         /// How much of it is there. Zero again when the whole did not match its checksum.
         received: u64,
+        /// An earlier process had received some of it, and this is where that was found.
+        resumed: bool,
         /// The state it holds, once all of it is there, durable and verified.
         complete: Option<Box<State<S>>>,
     },
@@ -199,6 +205,9 @@ impl<S: StateMachine> Store<S> {
             &directory.join("hard-state"),
             register_options(&options),
         )?;
+        if value.is_some() {
+            refuse_lost_log(disk, directory)?;
+        }
         let hard_state = value.map_or(Ok(HardState::default()), |bytes| decode(&bytes))?;
         let (snapshot, state) = newest_snapshot(disk, directory, &options, &template)?;
         let base = snapshot.as_ref().map_or(0, |s| s.meta.index);
@@ -211,7 +220,12 @@ impl<S: StateMachine> Store<S> {
             &log_directory,
             log_options(&options),
             base + 1,
-            hard_state.commit,
+            // What a snapshot covers need not be in the log.
+            if hard_state.commit > base {
+                hard_state.commit
+            } else {
+                0
+            },
             &mut |record| match decode_entry(record.position, record.kind, record.payload) {
                 Some(entry) => entries.push(entry),
                 None => strange = strange.or(Some((record.position, record.kind))),
@@ -273,12 +287,16 @@ impl<S: StateMachine> Store<S> {
                 let file = snapshot::write(disk, &self.directory, group, &meta, &state, mutant)?;
                 self.done.push(StoreDone::SnapshotTaken(file));
             }
-            StoreCommand::Compact { before } => {
+            StoreCommand::Compact {
+                before,
+                snapshots_before,
+            } => {
                 self.log.truncate_prefix(disk, before)?;
-                let newest = snapshot::list_names(disk, &self.directory)?.last().copied();
-                if let Some((newest, _)) = newest {
-                    snapshot::remove_before(disk, &self.directory, newest)?;
+                let is_old = |i: &mut Incoming| i.file.meta.index < snapshots_before;
+                if let Some(old) = self.incoming.take_if(is_old) {
+                    old.abandon(disk)?;
                 }
+                snapshot::remove_before(disk, &self.directory, snapshots_before)?;
             }
             StoreCommand::ReadChunk { to, file, offset } => {
                 let done = match snapshot::read_chunk(
@@ -309,7 +327,7 @@ impl<S: StateMachine> Store<S> {
                 offset,
                 bytes,
             } => {
-                let done = self.receive(disk, from, file, offset, &bytes)?;
+                let done = self.receive(disk, from, file, offset, bytes)?;
                 self.done.push(done);
             }
         }
@@ -360,13 +378,17 @@ impl<S: StateMachine> Store<S> {
         from: NodeId,
         file: SnapshotFile,
         offset: u64,
-        bytes: &[u8],
+        bytes: bytes::Bytes,
     ) -> Result<StoreDone<S>, StoreError> {
+        let mut resumed = false;
         if self.incoming.as_ref().is_none_or(|i| i.file != file) {
             if let Some(old) = self.incoming.take() {
                 old.abandon(disk)?;
             }
-            self.incoming = Some(Incoming::begin(disk, &self.directory, file.clone())?);
+            let stride = self.options.snapshot_chunk_bytes as u64 * PIECES_PER_SYNC;
+            let incoming = Incoming::begin(disk, &self.directory, file.clone(), stride)?;
+            resumed = incoming.received > 0;
+            self.incoming = Some(incoming);
         }
         let incoming = self.incoming.as_mut().expect("begun above");
         incoming.write(disk, offset, bytes)?;
@@ -374,7 +396,7 @@ impl<S: StateMachine> Store<S> {
         let mut complete = None;
         if incoming.is_complete() {
             let incoming = self.incoming.take().expect("begun above");
-            match incoming.finish(disk, &self.directory, self.options.group, &self.template) {
+            match incoming.finish(disk, self.options.group, &self.template) {
                 Ok((_, state)) => complete = Some(Box::new(state)),
                 // Damaged on the way or here: the leader sends it again.
                 Err(StoreError::Snapshot { .. }) => received = 0,
@@ -385,6 +407,7 @@ impl<S: StateMachine> Store<S> {
             from,
             file,
             received,
+            resumed,
             complete,
         })
     }
@@ -406,6 +429,7 @@ impl<S: StateMachine> Store<S> {
     /// Syncs and marks the log as closed, so that the next start knows its last byte. `commit` is kept as a hint.
     pub fn close(&mut self, disk: &mut dyn Disk, commit: Index) -> Result<(), StoreError> {
         self.sync(disk)?;
+        let commit = commit.min(self.log.durable());
         let last = HardState {
             commit: commit.max(self.durable.commit),
             ..self.durable
@@ -446,6 +470,19 @@ fn refuse_lost_vote(disk: &mut dyn Disk, directory: &Path) -> Result<(), StoreEr
         ));
     }
     Ok(())
+}
+
+/// The log is made before the first vote is written: a vote without a log has lost it, and a node that forgot what it
+/// acknowledged could help to elect a leader that lacks it.
+fn refuse_lost_log(disk: &mut dyn Disk, directory: &Path) -> Result<(), StoreError> {
+    match disk.list(&directory.join("log")) {
+        Ok(names) if !names.is_empty() => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Err(StoreError::Inconsistent(
+            "the folder log is missing or empty beside the file hard-state: the node's log is lost"
+                .into(),
+        )),
+    }
 }
 
 fn newest_snapshot<S: StateMachine>(

@@ -78,6 +78,7 @@ fn settings(id: NodeId) -> Settings {
         keep_entries: 1,
         snapshot_retry: 1_000 * MS,
         snapshot_window: 1 << 20,
+        hold_bytes: 1 << 20,
         mutant: None,
     }
 }

@@ -40,6 +40,18 @@ impl Raft {
             } if incarnation == self.incarnation || self.mutated(Mutant::ReadNamesReused) => {
                 self.outputs.push_back(Output::ReadReady { context, index });
             }
+            Body::ProposalRefused {
+                incarnation,
+                number,
+            } if incarnation == self.incarnation => {
+                self.outputs.push_back(Output::ProposalRefused { number });
+            }
+            Body::ReadRefused {
+                incarnation,
+                context,
+            } if incarnation == self.incarnation => {
+                self.outputs.push_back(Output::ReadRefused { context });
+            }
             // Whoever led in this term does not any more: nobody can take it.
             Body::Propose { .. } => {}
             Body::TransferLeader { to } => {
@@ -108,6 +120,7 @@ impl Raft {
                 self.outputs
                     .push_back(Output::Event(Event::Conflict { index }));
             }
+            self.forget_persists_from(first.index);
             self.log.replace_from(entries);
         }
         self.commit_to(commit.min(last_new));
@@ -130,6 +143,7 @@ impl Raft {
         } else if meta.index > self.log.commit {
             self.membership = meta.membership.clone();
             self.install = Some(meta.clone());
+            self.forget_persists_from(0);
             self.log.restore(meta);
         }
         let matched = self.log.commit;

@@ -1,7 +1,7 @@
 //! What can be asked of a replica without changing it.
 
 use super::{Raft, Role};
-use crate::{Entry, HardState, Index, Membership, NodeId, Progress, Term};
+use crate::{Entry, HardState, Index, Membership, NodeId, Progress, Term, progress::Mode};
 use std::sync::Arc;
 
 impl Raft {
@@ -82,6 +82,34 @@ impl Raft {
         } else {
             &[]
         }
+    }
+
+    /// Payload bytes of the entries in memory.
+    pub fn log_bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
+    /// How far a leader's log may be compacted without cutting off a replica that it hears from: the least that one of
+    /// them has, or will have when the snapshot that it is being sent has arrived. `None` when there is no such
+    /// replica.
+    pub fn needed_from(&self) -> Option<Index> {
+        let others = self.progress().iter();
+        let others = others.filter(|p| p.id != self.config.id && p.active);
+        let needs = others.map(|p| match p.mode {
+            Mode::Snapshot(index) => index,
+            Mode::Probe | Mode::Replicate => p.matched,
+        });
+        needs.min()
+    }
+
+    /// The oldest snapshot that a replica which the leader hears from is being sent.
+    pub fn oldest_snapshot_sent(&self) -> Option<Index> {
+        let others = self.progress().iter().filter(|p| p.active);
+        let sent = others.filter_map(|p| match p.mode {
+            Mode::Snapshot(index) => Some(index),
+            Mode::Probe | Mode::Replicate => None,
+        });
+        sent.min()
     }
 
     /// The voter that has most of the log, apart from this node: the best one to hand leadership to.

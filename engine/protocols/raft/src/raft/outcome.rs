@@ -1,7 +1,7 @@
 //! What follows from every step: events, promises and what they wait for, entries to apply.
 
 use super::{PersistMark, Raft, Seen, election::campaign_role};
-use crate::{Body, Entry, Event, Message, Output, Persist};
+use crate::{Body, Entry, Event, HardState, Index, Message, Output, Persist};
 
 impl Raft {
     /// Turns what has changed into outputs.
@@ -36,7 +36,12 @@ impl Raft {
 
     pub(super) fn persist(&mut self) {
         let state = (self.term, self.vote);
-        let hard_state = (state != self.persisted_state).then(|| self.hard_state());
+        // The commit index is a hint of what a start must find. It goes no further than what is durable now: these
+        // bytes may reach the platter before the entries do that are written with them.
+        let hard_state = (state != self.persisted_state).then(|| HardState {
+            commit: self.log.commit.min(self.log.stable),
+            ..self.hard_state()
+        });
         let snapshot = self.install.take();
         let entries: Vec<Entry> = if self.log.handed < self.log.last_index() {
             let from = self.log.handed + 1;
@@ -86,6 +91,14 @@ impl Raft {
             entries,
             after,
         }));
+    }
+
+    /// Entries from `from` on are replaced: what storage says of those in flight, it no longer says of the log. The
+    /// same entry may come back, behind others that have yet to be cut away (ABA).
+    pub(super) fn forget_persists_from(&mut self, from: Index) {
+        for mark in &mut self.inflight_persists {
+            mark.last = mark.last.filter(|(index, _)| *index < from);
+        }
     }
 
     /// A promise with nothing to wait for.

@@ -36,7 +36,7 @@ fn numbers() -> impl Strategy<Value = (u64, u64, u64, bool, bool)> {
 
 fn body() -> impl Strategy<Value = Body> {
     let contents = (vec(entry(), 0..3), vec(payload(), 0..3), meta());
-    (0..13_u8, numbers(), contents).prop_map(|(kind, (a, b, c, x, y), contents)| {
+    (0..15_u8, numbers(), contents).prop_map(|(kind, (a, b, c, x, y), contents)| {
         let (entries, payloads, meta) = contents;
         match kind {
             0 => Body::Vote {
@@ -79,6 +79,14 @@ fn body() -> impl Strategy<Value = Body> {
                 index: c,
             },
             11 => Body::TransferLeader { to: a },
+            12 => Body::ProposalRefused {
+                incarnation: a,
+                number: b,
+            },
+            13 => Body::ReadRefused {
+                incarnation: a,
+                context: b,
+            },
             _ => Body::TimeoutNow,
         }
     })

@@ -1,9 +1,10 @@
 //! Small groups: what the protocol promises, one promise a test.
 
-use crate::world::{ELECTION_TICKS, TICK, World, text};
+use crate::world::{ELECTION_TICKS, Platter, TICK, World, config, text, voters};
 use bytes::Bytes;
 use holdfast_raft::{
-    Body, Event, Message, Mode, Mutant, NodeId, ProposeError, Role, SnapshotStatus,
+    Body, Entry, Event, HardState, Message, Mode, Mutant, NodeId, Proposal, ProposeError, Role,
+    SnapshotStatus,
 };
 
 /// The payloads of a node's log, with what opens a term as `""`.
@@ -551,4 +552,176 @@ fn a_proposal_that_the_network_repeats_is_taken_once() {
         world.stabilize();
         assert_eq!(world.node(2).payloads().len(), expected, "{mutant:?}");
     }
+}
+
+#[test]
+fn hand_overs_to_nowhere_do_not_keep_a_leader_in_office() {
+    let mut world = strong(3);
+    world.elect(1);
+    live(&mut world, 1);
+    world.isolate(&[1]);
+    for turn in 0..4 * ELECTION_TICKS {
+        let to = 2 + turn % 2;
+        world.call(1, |raft, now| raft.transfer_leader(now, to));
+        world.tick(1);
+    }
+    assert_ne!(world.raft(1).role(), Role::Leader, "it heard no quorum");
+}
+
+#[test]
+fn a_proposal_that_the_leader_refuses_is_told_and_never_taken() {
+    let mut world = World::new(3, |config| config.max_uncommitted_bytes = 4);
+    world.elect(1);
+    world.isolate(&[1]);
+    world.propose(1, "large");
+    world.heal();
+    let passed_on = world.call(3, |raft, now| raft.propose(now, vec!["more".into()]));
+    let Ok(Proposal::Forwarded { leader: 1, number }) = passed_on else {
+        panic!("{passed_on:?}");
+    };
+    world.act(3);
+    let proposals = world.take(1);
+    for message in &proposals {
+        world.hand_over(message.clone());
+    }
+    world.act(1);
+    world.deliver(3);
+    assert_eq!(world.node(3).refused.proposals, [number]);
+    live(&mut world, 1);
+    // There is room now, and the network repeats itself.
+    for message in proposals {
+        world.hand_over(message);
+    }
+    live(&mut world, 1);
+    assert_eq!(world.node(1).payloads(), ["large"]);
+}
+
+/// What is written with the term may reach the platter before the entries do.
+#[test]
+fn the_commit_index_on_disk_is_of_entries_on_disk() {
+    let mut world = World::new(3, |_| {});
+    world.is_async = true;
+    let entry = |index| Entry {
+        term: 1,
+        index,
+        payload: "a".into(),
+    };
+    // The first that it hears of this term: entries and that they are committed.
+    world.hand_over(Message {
+        from: 1,
+        to: 3,
+        term: 1,
+        body: Body::Append {
+            prev_index: 0,
+            prev_term: 0,
+            commit: 3,
+            entries: (1..=3).map(entry).collect(),
+        },
+    });
+    assert_eq!((world.raft(3).commit(), world.raft(3).stable()), (3, 0));
+    world.act(3);
+    world.write(3);
+    assert_eq!(world.node(3).platter.hard_state.term, 1);
+    assert_eq!(world.node(3).platter.hard_state.commit, 0);
+    // In the next term those entries are durable.
+    world.acknowledge(3);
+    world.hand_over(Message {
+        from: 2,
+        to: 3,
+        term: 2,
+        body: Body::Heartbeat {
+            commit: 3,
+            round: 1,
+        },
+    });
+    world.act(3);
+    world.write(3);
+    assert_eq!(world.node(3).platter.hard_state.commit, 3);
+}
+
+/// An entry is replaced and comes back: that its first copy is durable says nothing of the second, behind which another
+/// write has yet to cut it away.
+#[test]
+fn an_acknowledgement_from_before_a_detour_says_nothing() {
+    let mut world = World::new(3, |_| {});
+    world.is_async = true;
+    let append = |term, entry_term| Message {
+        from: if term == 2 { 2 } else { 1 },
+        to: 3,
+        term,
+        body: Body::Append {
+            prev_index: 0,
+            prev_term: 0,
+            commit: 0,
+            entries: vec![Entry {
+                term: entry_term,
+                index: 1,
+                payload: "a".into(),
+            }],
+        },
+    };
+    world.hand_over(append(1, 1));
+    world.act(3);
+    world.write(3);
+    world.hand_over(append(2, 2));
+    world.act(3);
+    world.hand_over(append(3, 1));
+    world.act(3);
+    // The core hears of the first write alone.
+    world.acknowledge(3);
+    assert_eq!(world.raft(3).stable(), 0);
+    while world.node(3).is_writing() {
+        world.write(3);
+    }
+    world.acknowledge(3);
+    assert_eq!(world.raft(3).stable(), 1);
+}
+
+/// A snapshot may be durable before the term that it came in is.
+#[test]
+fn a_term_known_from_the_log_alone_has_no_vote_yet() {
+    let mut world = World::new(3, |_| {});
+    let config = config(1, voters(&[1, 2, 3]));
+    let platter = Platter {
+        hard_state: HardState {
+            term: 1,
+            vote: Some(3),
+            commit: 0,
+        },
+        entries: vec![Entry {
+            term: 4,
+            index: 1,
+            payload: "a".into(),
+        }],
+        ..Platter::default()
+    };
+    world.add(config, platter);
+    let state = world.raft(1).hard_state();
+    assert_eq!((state.term, state.vote), (4, None));
+    world.call(1, |_, _| {});
+    world.act(1);
+    assert_eq!(
+        world.node(1).platter.hard_state.term,
+        4,
+        "it is written at once"
+    );
+}
+
+#[test]
+fn a_log_is_needed_by_who_is_heard_and_lacks_it() {
+    let mut world = World::new(3, |_| {});
+    world.elect(1);
+    live(&mut world, 1);
+    let everything = world.raft(1).last_index();
+    assert_eq!(world.raft(1).needed_from(), Some(everything));
+    assert_eq!(world.raft(2).needed_from(), None, "it does not lead");
+    world.isolate(&[3]);
+    world.propose(1, "a");
+    world.stabilize();
+    assert_eq!(
+        world.raft(1).needed_from(),
+        Some(everything),
+        "node 3 was just heard"
+    );
+    assert_eq!(world.raft(1).log_bytes(), 1);
 }

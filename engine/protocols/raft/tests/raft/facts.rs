@@ -228,6 +228,8 @@ impl Spelling {
             Body::Propose { .. }
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
+            | Body::ProposalRefused { .. }
+            | Body::ReadRefused { .. }
             | Body::TransferLeader { .. } => panic!("no script asks for {message:?}"),
         }
     }

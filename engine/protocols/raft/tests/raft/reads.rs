@@ -128,6 +128,73 @@ fn a_lease_is_void_once_a_campaign_was_ordered() {
     assert!(world.node(1).reads.is_empty());
 }
 
+/// Also when the transfer is off and rounds are confirmed again: the order may be on its way yet.
+#[test]
+fn a_lease_stays_void_when_the_transfer_is_given_up() {
+    let mut world = strong(3);
+    world.elect(1);
+    live(&mut world, 1);
+    world.call(1, |raft, now| raft.transfer_leader(now, 2));
+    world.act(1);
+    world
+        .network
+        .retain(|message| message.body != Body::TimeoutNow);
+    for _ in 0..2 * ELECTION_TICKS {
+        world.tick(1);
+        world.stabilize();
+    }
+    let raft = world.raft(1);
+    assert_eq!(raft.role(), Role::Leader);
+    world
+        .call(1, |raft, now| raft.propose(now, vec!["a".into()]))
+        .expect("the transfer is off");
+    world.stabilize();
+    read(&mut world, 1, 1);
+    assert!(world.node(1).reads.is_empty(), "a quorum is asked");
+    world.stabilize();
+    assert_eq!(world.node(1).reads.len(), 1);
+    assert!(!world.node(1).has(&Event::LeaseRead));
+}
+
+/// Node 2 hears from the leader and has promised to wait; node 3 has promised nothing.
+#[test]
+fn who_promised_a_lease_does_not_campaign_even_when_told_to() {
+    let mut world = World::new(3, |config| {
+        config.check_quorum = true;
+        config.lease_reads = config.id != 3;
+    });
+    world.wait(ELECTION_TICKS * TICK);
+    world.elect(1);
+    live(&mut world, 1);
+    world.isolate(&[1]);
+    let go_on = |world: &mut World, id| {
+        let node = world.nodes.get_mut(&id).expect("there is such a node");
+        node.now += ELECTION_TICKS * TICK;
+    };
+    go_on(&mut world, 3);
+    world.campaign(2);
+    world.stabilize();
+    assert_ne!(world.raft(2).role(), Role::Leader);
+    go_on(&mut world, 2);
+    world.campaign(2);
+    world.stabilize();
+    assert_eq!(world.raft(2).role(), Role::Leader);
+}
+
+#[test]
+fn a_read_that_the_leader_has_no_room_for_is_refused() {
+    let mut world = World::new(3, |config| config.max_pending_reads = 1);
+    world.elect(1);
+    world.isolate(&[2]);
+    read(&mut world, 3, 7);
+    read(&mut world, 3, 8);
+    world.act(3);
+    world.deliver(1);
+    world.act(1);
+    world.deliver(3);
+    assert_eq!(world.node(3).refused.reads, [8]);
+}
+
 /// Between an election and the first commit of the term nobody knows what is committed.
 #[test]
 fn a_new_leader_reads_when_an_entry_of_its_term_is_committed() {

@@ -63,6 +63,13 @@ impl Platter {
     }
 }
 
+/// What the leader refused of what a node had passed on to it.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    pub proposals: Vec<u64>,
+    pub reads: Vec<u64>,
+}
+
 /// What happened at a node when it was told to act on its core's outputs.
 #[derive(Clone, Debug, Default)]
 pub struct Done {
@@ -80,6 +87,7 @@ pub struct Node {
     pub platter: Platter,
     pub applied: Vec<Entry>,
     pub reads: Vec<(u64, Index)>,
+    pub refused: Refused,
     pub events: Vec<Event>,
     config: Config,
     starts: u64,
@@ -108,6 +116,7 @@ impl Node {
             platter,
             applied: Vec::new(),
             reads: Vec::new(),
+            refused: Refused::default(),
             events: Vec::new(),
             config,
             starts,
@@ -139,6 +148,8 @@ impl Node {
             match output {
                 Output::Event(event) => self.events.push(event),
                 Output::ReadReady { context, index } => self.reads.push((context, index)),
+                Output::ProposalRefused { number } => self.refused.proposals.push(number),
+                Output::ReadRefused { context } => self.refused.reads.push(context),
                 output => self.outputs.push_back(output),
             }
         }
@@ -282,7 +293,10 @@ impl World {
                     persists.push(persist);
                 }
                 Output::Apply(entries) => done.applied.extend(entries),
-                Output::Event(_) | Output::ReadReady { .. } => unreachable!("taken before"),
+                Output::Event(_)
+                | Output::ReadReady { .. }
+                | Output::ProposalRefused { .. }
+                | Output::ReadRefused { .. } => unreachable!("taken before"),
             }
         }
         done.sent.extend(promises);

@@ -122,6 +122,13 @@ fn persist(entries: Vec<Entry>) -> StoreCommand<Journal> {
     }
 }
 
+fn compact(before: u64, snapshots_before: u64) -> StoreCommand<Journal> {
+    StoreCommand::Compact {
+        before,
+        snapshots_before,
+    }
+}
+
 /// Writes and syncs one command.
 fn store(
     store: &mut Store<Journal>,

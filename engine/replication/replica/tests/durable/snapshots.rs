@@ -1,11 +1,12 @@
 //! Snapshot files: damaged, interrupted, and on their way from another node.
 
 use crate::{
-    Journal, Opened, directory,
+    Journal, Opened, compact, directory,
     disk::{CrashDisk, Cut, Rng},
     entries, meta, open, persist, state_after, store, take_snapshot,
 };
 use bytes::Bytes;
+use holdfast_host::Disk;
 use holdfast_replica::{SnapshotFile, State, Store, StoreCommand, StoreDone, StoreError};
 use std::path::PathBuf;
 
@@ -67,17 +68,33 @@ fn a_snapshot_under_another_name_is_refused() {
 #[test]
 fn what_interrupted_writes_left_is_removed() {
     let mut disk = CrashDisk::default();
-    with_snapshot(&mut disk);
+    let (_, file, _) = with_snapshot(&mut disk);
     disk.kill();
-    for name in ["snapshot-00-00.tmp", "snapshot-00-00.part"] {
+    let received = format!("snapshot-{:016x}-{:016x}-10-ab.part", 19, 1);
+    for name in ["snapshot-00-00.tmp", &received] {
         disk.put_file(&directory().join(name), b"half".to_vec());
     }
-    open(&mut disk).unwrap();
-    let left = disk
-        .files()
-        .into_iter()
-        .filter(|(path, _)| path.extension().is_some_and(|e| e == "part" || e == "tmp"));
-    assert_eq!(left.count(), 0);
+    let (mut a, _) = open(&mut disk).unwrap();
+    let left = disk.list(directory()).unwrap();
+    assert!(!left.iter().any(|name| name.ends_with(".tmp")), "{left:?}");
+    assert!(left.contains(&received), "it may go on");
+    store(&mut a, &mut disk, compact(20, file.meta.index)).unwrap();
+    let left = disk.list(directory()).unwrap();
+    assert!(!left.contains(&received), "what is there is newer");
+}
+
+/// A snapshot of more than two strides of pieces.
+fn large() -> (CrashDisk, SnapshotFile, State<Journal>) {
+    let mut disk = CrashDisk::default();
+    let (mut a, _) = open(&mut disk).unwrap();
+    let all = entries(1, 1..=120);
+    store(&mut a, &mut disk, persist(all.clone())).unwrap();
+    let state = state_after(&all);
+    let done = store(&mut a, &mut disk, take_snapshot(&state)).unwrap();
+    let [StoreDone::SnapshotTaken(file)] = &done[..] else {
+        panic!("{done:?}");
+    };
+    (disk, file.clone(), state)
 }
 
 /// Reads a snapshot in pieces, as a leader does.
@@ -178,6 +195,61 @@ fn a_snapshot_damaged_on_its_way_is_received_again() {
         .map(|piece| receive(&mut b, &mut disk_b, &file, piece).1);
     let last = states.last().flatten().expect("whole this time");
     assert_eq!(last.digest(), state.digest());
+}
+
+/// The receiver dies after every piece in turn; what it then has is synced, or is not taken for more than it is.
+#[test]
+fn a_snapshot_goes_on_where_a_dead_receiver_left_off() {
+    let (mut disk_a, file, state) = large();
+    let mut a = open(&mut disk_a).unwrap().0;
+    let pieces = pieces(&mut a, &mut disk_a, &file);
+    assert!(pieces.len() > 70, "{}", pieces.len());
+    let mut resumed = 0;
+    for died_after in 0..pieces.len() - 1 {
+        let mut disk = CrashDisk::default();
+        let (mut b, _) = open(&mut disk).unwrap();
+        for piece in &pieces[..=died_after] {
+            receive(&mut b, &mut disk, &file, piece.clone());
+        }
+        disk.power_cut(Cut::Random, &mut Rng(died_after as u64));
+        let (mut b, _) = open(&mut disk).unwrap();
+        let (received, _) = receive(&mut b, &mut disk, &file, pieces[0].clone());
+        resumed += u32::from(received > 64);
+        let left = pieces.iter().filter(|piece| piece.0 >= received);
+        let last = left.map(|piece| receive(&mut b, &mut disk, &file, piece.clone()).1);
+        let complete = last.last().flatten().expect("all of it is there");
+        assert_eq!(complete.digest(), state.digest(), "died after {died_after}");
+        let parts = disk.list(directory()).unwrap();
+        assert!(
+            !parts.iter().any(|name| name.ends_with(".part")),
+            "{parts:?}"
+        );
+    }
+    assert!(resumed > 20, "{resumed}");
+}
+
+#[test]
+fn a_snapshot_that_is_being_sent_outlives_the_next_one() {
+    let mut disk = CrashDisk::default();
+    let (mut a, old, _) = with_snapshot(&mut disk);
+    let newer = state_after(&entries(1, 1..=30));
+    let file = match &store(&mut a, &mut disk, take_snapshot(&newer)).unwrap()[..] {
+        [StoreDone::SnapshotTaken(file)] => file.clone(),
+        other => panic!("{other:?}"),
+    };
+    store(&mut a, &mut disk, compact(21, old.meta.index)).unwrap();
+    assert!(!pieces(&mut a, &mut disk, &old).is_empty());
+    store(&mut a, &mut disk, compact(21, file.meta.index)).unwrap();
+    let gone = StoreCommand::ReadChunk {
+        to: 2,
+        file: old,
+        offset: 0,
+    };
+    let done = store(&mut a, &mut disk, gone).unwrap();
+    assert!(
+        matches!(done[..], [StoreDone::ChunkGone { .. }]),
+        "{done:?}"
+    );
 }
 
 #[test]
