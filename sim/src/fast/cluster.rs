@@ -123,13 +123,13 @@ pub struct Cluster<W: Workload> {
     pub(super) heap: EventHeap<Event<W>>,
     pub(super) nodes: Vec<Node<W>>,
     clients: Vec<Client<W>>,
-    workload: W,
+    pub(super) workload: W,
     pub(super) links: Links,
     pub(super) device: Draws,
     pub(super) trace: Trace,
     pub(super) checker: RaftChecker,
     /// What the committed log leads to, applied once more, outside all nodes.
-    reference: State<W::Machine>,
+    pub(super) reference: State<W::Machine>,
     history: Vec<Operation<W::Call, W::Answer>>,
     pub(super) counts: Counts,
     marks: Marks,
@@ -584,16 +584,6 @@ impl<W: Workload> Cluster<W> {
         if let Err(violation) = result {
             self.violate(violation);
         }
-    }
-
-    /// Applies entries that the first node just applied to the reference.
-    pub(super) fn extend_reference(&mut self, entries: &[holdfast_raft::Entry]) {
-        for entry in entries {
-            if entry.index == self.reference.applied() + 1 {
-                self.reference.apply(entry);
-            }
-        }
-        self.workload.committed(self.reference.machine());
     }
 
     /// After the faults have stopped: one leader, equal states, and every client got its answers.

@@ -62,6 +62,8 @@ pub(super) struct Running<W: Workload> {
     checked: u64,
     /// The timer event that counts, and its time; others are stale.
     timer: (u32, u64),
+    /// The replica's deadline for which that was set.
+    deadline: u64,
 }
 
 /// A request that a replica has accepted.
@@ -169,6 +171,7 @@ impl<W: Workload> Cluster<W> {
             led: None,
             checked,
             timer: (0, u64::MAX),
+            deadline: u64::MAX,
         });
         self.check(vote);
         self.checker.restarted(u64::from(node) + 1);
@@ -202,6 +205,7 @@ impl<W: Workload> Cluster<W> {
             return;
         }
         running.timer.1 = u64::MAX;
+        running.deadline = u64::MAX;
         let mono = machine.clock.monotonic(now).as_nanos();
         if running.replica.timeout().is_some_and(|at| at <= mono) {
             self.trace.record(now, node, 5, mono, 0);
@@ -400,10 +404,19 @@ impl<W: Workload> Cluster<W> {
         running.checked = index;
         let raft = running.replica.raft();
         let term = raft.term();
-        let entries: Vec<_> = raft.entries(from, index).cloned().collect();
-        let checked = self.checker.apply(u64::from(node) + 1, term, &entries);
+        let entries = || raft.entries(from, index);
+        let checked = self.checker.apply(u64::from(node) + 1, term, entries());
+        let mut has_grown = false;
+        for entry in entries() {
+            if entry.index == self.reference.applied() + 1 {
+                self.reference.apply(entry);
+                has_grown = true;
+            }
+        }
+        if has_grown {
+            self.workload.committed(self.reference.machine());
+        }
         self.check(checked);
-        self.extend_reference(&entries);
         let now = self.now;
         self.trace.record(now, node, 7, index, term);
     }
@@ -463,6 +476,7 @@ impl<W: Workload> Cluster<W> {
     pub(super) fn rearm(&mut self, node: u32) {
         if let Some(running) = &mut self.nodes[node as usize].running {
             running.timer.1 = u64::MAX;
+            running.deadline = u64::MAX;
         }
         self.arm(node);
     }
@@ -477,6 +491,11 @@ impl<W: Workload> Cluster<W> {
         let Some(deadline) = running.replica.timeout() else {
             return;
         };
+        // What is due no earlier than the timer that is set can wait for it.
+        if deadline >= running.deadline {
+            return;
+        }
+        running.deadline = deadline;
         let at = machine
             .clock
             .true_time_at(Moment::from_nanos(deadline))
