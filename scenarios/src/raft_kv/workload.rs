@@ -13,28 +13,50 @@ use holdfast_sim::{
 };
 use std::collections::BTreeMap;
 
-/// The bytes of a key.
+/// Digits of a key, and of a value. Every call of every client in every seed is written and read in this form, so none
+/// of the four functions below formats or allocates more than it must.
+const KEY_DIGITS: usize = 4;
+const VALUE_DIGITS: usize = 16;
+
+/// The bytes of a key: `key-0007`.
 pub fn key_bytes(key: Key) -> Bytes {
-    Bytes::from(format!("key-{key:04}"))
+    let mut bytes = *b"key-0000";
+    write_digits(u64::from(key), &mut bytes[4..]);
+    Bytes::copy_from_slice(&bytes)
 }
 
 /// The key of some bytes; `None` for one that no client of this scenario writes.
 pub fn key_number(bytes: &[u8]) -> Option<Key> {
-    std::str::from_utf8(bytes)
-        .ok()?
-        .strip_prefix("key-")?
-        .parse()
-        .ok()
+    let digits = bytes.strip_prefix(b"key-")?;
+    let key = read_digits(digits).filter(|_| digits.len() == KEY_DIGITS)?;
+    Key::try_from(key).ok()
 }
 
-/// The bytes of a value.
+/// The bytes of a value: its number in decimal.
 pub fn value_bytes(value: Value) -> Bytes {
-    Bytes::from(format!("{value:020}"))
+    let mut bytes = [0; VALUE_DIGITS];
+    write_digits(value, &mut bytes);
+    Bytes::copy_from_slice(&bytes)
 }
 
 /// The value of some bytes.
 pub fn value_number(bytes: &[u8]) -> Option<Value> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+    read_digits(bytes).filter(|_| bytes.len() == VALUE_DIGITS)
+}
+
+fn write_digits(mut number: u64, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    assert_eq!(number, 0, "it has room");
+}
+
+fn read_digits(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit < 10).then(|| number * 10 + u64::from(digit))
+    })
 }
 
 /// Draws one client's calls. Values are unique over all clients; compare-and-sets expect what the client last saw.
