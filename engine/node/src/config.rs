@@ -79,14 +79,18 @@ impl Default for ClusterSection {
 }
 
 impl ClusterSection {
-    /// The cluster's identity: the one given, else a hash of the name (FNV-1a).
+    /// The cluster's identity: the one given, else a hash of the name.
     pub fn identity(&self) -> u64 {
-        self.id.unwrap_or_else(|| {
-            self.name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
-        })
+        self.id.unwrap_or_else(|| fnv(self.name.bytes()))
     }
+}
+
+/// FNV-1a with 64 bits: the same on every node and with every compiler.
+fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let bytes = bytes.into_iter();
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// TOML's keys are text; members are numbers.
@@ -257,6 +261,15 @@ impl NodeConfig {
             return BTreeMap::from([(self.node.id, self.node.peer_listen.to_string())]);
         }
         self.cluster.peers.clone()
+    }
+
+    /// The identity of the group that replicates the data: of the cluster and of who its members are. Nodes that were
+    /// told other members count other quorums, so to each other they are strangers.
+    pub fn group(&self) -> u64 {
+        let members = self.members();
+        let numbers = members.keys().flat_map(|member| member.to_le_bytes());
+        let cluster = self.cluster.identity().to_le_bytes();
+        fnv(cluster.into_iter().chain(numbers))
     }
 
     /// Refuses what cannot work, naming the key.
@@ -510,6 +523,23 @@ mod tests {
             config.cluster.identity(),
             NodeConfig::default().cluster.identity()
         );
+    }
+
+    #[test]
+    fn a_group_is_a_cluster_and_its_members() {
+        let group = |text: &str| parse(text).expect("well-formed").group();
+        let three = "[cluster]\npeers = { 1 = \"a:1\", 2 = \"b:1\", 3 = \"c:1\" }\n";
+        let moved = "[node]\nid = 2\n[cluster]\npeers = { 3 = \"z:1\", 2 = \"y:1\", 1 = \"x:1\" }\n";
+        assert_eq!(group(three), group(moved), "whoever asks, wherever they are");
+        let others = [
+            "",
+            "[node]\nid = 2",
+            "[cluster]\npeers = { 1 = \"a:1\", 2 = \"b:1\" }",
+            "[cluster]\nname = \"other\"\npeers = { 1 = \"a:1\", 2 = \"b:1\", 3 = \"c:1\" }",
+        ];
+        for other in others {
+            assert_ne!(group(three), group(other), "{other}");
+        }
     }
 
     #[test]

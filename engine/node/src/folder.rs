@@ -13,8 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder's layout, raised when an older program could no longer use it.
-const FORMAT: u32 = 1;
+/// The folder's layout. Format 1 did not say who the members are.
+const FORMAT: u32 = 2;
 /// Largest identity file that is read.
 const MAX_IDENTITY_BYTES: u64 = 64 << 10;
 const CHECKSUM: &str = "crc32c = ";
@@ -29,16 +29,28 @@ pub struct Identity {
     pub cluster_id: String,
     /// The node's number in the cluster.
     pub node: u64,
+    /// The numbers of all members, ascending. Votes and acknowledgements in the folder were given as one of these: a
+    /// node that began to count other quorums would break what it promised.
+    #[serde(default)]
+    pub members: Vec<u64>,
     format: u32,
 }
 
 impl Identity {
-    /// Of this node in this cluster, in the present format.
-    pub fn new(cluster: &str, cluster_id: u64, node: u64) -> Self {
+    /// Of this node among these members of this cluster, in the present format.
+    pub fn new(
+        cluster: &str,
+        cluster_id: u64,
+        node: u64,
+        members: impl IntoIterator<Item = u64>,
+    ) -> Self {
+        let mut members: Vec<u64> = members.into_iter().collect();
+        members.sort_unstable();
         Identity {
             cluster: cluster.to_owned(),
             cluster_id: format!("{cluster_id:016x}"),
             node,
+            members,
             format: FORMAT,
         }
     }
@@ -96,11 +108,24 @@ pub enum FolderError {
         /// The node that was configured.
         expected: u64,
     },
-    /// Written by a newer program.
+    /// It was made by a cluster with other members.
     #[error(
-        "the data folder {folder} has format {found}; this program knows formats up to {FORMAT}"
+        "the data folder {folder} belongs to a cluster of the nodes {}, not to one of the nodes {}: start the node \
+         with the members that it had (--peer, or cluster.peers)",
+        list(found),
+        list(expected)
     )]
-    NewerFormat {
+    OtherMembers {
+        /// The folder.
+        folder: PathBuf,
+        /// The members when the folder was made.
+        found: Vec<u64>,
+        /// The members that were configured.
+        expected: Vec<u64>,
+    },
+    /// Written by another version of this program.
+    #[error("the data folder {folder} has format {found}; this program knows format {FORMAT}")]
+    OtherFormat {
         /// The folder.
         folder: PathBuf,
         /// Its format.
@@ -120,6 +145,11 @@ pub enum FolderError {
         /// Why.
         error: io::Error,
     },
+}
+
+fn list(members: &[u64]) -> String {
+    let members: Vec<String> = members.iter().map(u64::to_string).collect();
+    members.join(", ")
 }
 
 /// A data folder that is this process's own until [`close`](DataFolder::close), or until the process ends.
@@ -177,8 +207,8 @@ impl DataFolder {
                 file: folder.join("identity"),
             });
         };
-        if found.format > FORMAT {
-            return Err(FolderError::NewerFormat {
+        if found.format != FORMAT {
+            return Err(FolderError::OtherFormat {
                 folder,
                 found: found.format,
             });
@@ -197,6 +227,13 @@ impl DataFolder {
                 folder,
                 found: found.node,
                 expected: expected.node,
+            });
+        }
+        if found.members != expected.members {
+            return Err(FolderError::OtherMembers {
+                folder,
+                found: found.members,
+                expected: expected.members.clone(),
             });
         }
         Ok(())
@@ -233,7 +270,8 @@ mod tests {
 
     #[test]
     fn an_identity_survives_and_damage_is_seen() {
-        let identity = Identity::new("demo", 7, 3);
+        let identity = Identity::new("demo", 7, 3, [3, 1, 2]);
+        assert_eq!(identity.members, [1, 2, 3]);
         let text = identity.encode();
         assert_eq!(Identity::decode(text.as_bytes()), Some(identity));
         for at in 0..text.len() {

@@ -125,7 +125,12 @@ impl Node {
 
 fn identity(config: &NodeConfig) -> Identity {
     let cluster = &config.cluster;
-    Identity::new(&cluster.name, cluster.identity(), config.node.id)
+    Identity::new(
+        &cluster.name,
+        cluster.identity(),
+        config.node.id,
+        config.members().into_keys(),
+    )
 }
 
 /// Everything of a node beside its folder. The clients' address is taken first: a node whose clients cannot reach it
@@ -171,7 +176,7 @@ fn replica_config(
     mutant: Option<Mutant>,
 ) -> ReplicaConfig {
     ReplicaConfig {
-        cluster: config.cluster.identity(),
+        cluster: config.group(),
         listen: config.node.peer_listen,
         peers: config.members(),
         directory: folder.replica(),

@@ -35,6 +35,35 @@ fn a_folder_of_another_cluster_or_node_is_refused() {
     assert!(contents(folder.path()) == before, "nothing was touched");
 }
 
+/// A member that forgot its peers would be a cluster of one with the data of three, and one that is told peers would
+/// wait for votes that it never needed: both are refused, and nothing is touched.
+#[test]
+fn a_folder_of_other_members_is_refused() {
+    let three = [
+        "--peer",
+        "1=127.0.0.1:1",
+        "--peer",
+        "2=127.0.0.1:2",
+        "--peer",
+        "3=127.0.0.1:3",
+    ];
+    let ports = ["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
+    for (before, after, words) in [
+        (&three[..], &[][..], "of the nodes 1, 2, 3, not to one of the nodes 1:"),
+        (&[], &three[..], "of the nodes 1, not to one of the nodes 1, 2, 3:"),
+        (&three, &three[..4], "of the nodes 1, 2, 3, not to one of the nodes 1, 2:"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        Engine::start_with(folder.path(), &[&ports[..], before].concat()).stop();
+        let held = contents(folder.path());
+        let (code, stderr) = refused_start(folder.path(), after);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+        assert!(contents(folder.path()) == held, "nothing was touched");
+        Engine::start_with(folder.path(), &[&ports[..], before].concat()).stop();
+    }
+}
+
 #[test]
 fn damage_in_the_middle_of_the_log_is_named_and_nothing_is_deleted() {
     for stop in [Engine::stop as fn(Engine), Engine::kill] {

@@ -281,7 +281,7 @@ async fn receive(
             own_cluster = format_args!("{:016x}", link.cluster),
             caller = hello.from,
             called = hello.to,
-            "a node of another cluster, or one that is not a member, was turned away"
+            "a node of another cluster or of other members, or one that is not a member, was turned away"
         );
         return Ok(());
     }
