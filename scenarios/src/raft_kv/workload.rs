@@ -196,7 +196,10 @@ pub fn read(machine: &Kv, call: &Call) -> Answer {
 pub fn outcome(outcome: &Outcome) -> Option<KvOutcome> {
     match outcome {
         Outcome::Applied(bytes) | Outcome::Duplicate(bytes) => KvOutcome::decode(bytes),
-        Outcome::NotKept | Outcome::StaleSequence | Outcome::UnknownSession => None,
+        Outcome::NotKept
+        | Outcome::StaleSequence
+        | Outcome::SequenceReused
+        | Outcome::UnknownSession => None,
     }
 }
 

@@ -180,7 +180,7 @@ pub(super) fn command_options(head: &Parts) -> Result<(bool, Option<Session>), P
 pub(super) fn unexpected(outcome: &dyn std::fmt::Debug) -> Problem {
     tracing::debug!(?outcome, "the outcome of another command");
     Problem::new(
-        ProblemKind::StaleSequence,
+        ProblemKind::SequenceReused,
         "the session carried out another command with this sequence",
     )
 }

@@ -21,7 +21,8 @@
 //!
 //! Every refusal is a problem document (RFC 9457) whose `type` names its [`ProblemKind`]; a parameter or member that is
 //! not known is refused, since a misspelt limit must not go unnoticed. A command may carry a session's ticket
-//! ([`SESSION_HEADER`]): retried with the same ticket, through whichever node, it is carried out once.
+//! ([`SESSION_HEADER`]): retried with the same ticket, through whichever node, it is carried out once. With a ticket that
+//! was used for another command it is refused.
 //!
 //! A watch is a stream of JSON documents, one a line, or of server-sent events when `Accept` asks for
 //! `text/event-stream`, which `Last-Event-ID` resumes.
@@ -57,7 +58,9 @@ use std::{
 };
 use watch::Watches;
 
-/// The request header that carries a session's ticket: `<32 hexadecimal digits>:<sequence>`.
+/// The request header that carries a session's ticket: `<32 hexadecimal digits>:<sequence>`. The digits name the session:
+/// 16 of them say where it opens, an `index` that the client was told by a refusal (zeros when it was told none), and 16
+/// are drawn at random. Once sessions have been forgotten, only one that opens after them can begin.
 pub const SESSION_HEADER: &str = "holdfast-session";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -192,9 +195,14 @@ impl Api {
                 ProblemKind::StaleSequence,
                 "the session has carried out a command with a higher sequence",
             ),
+            Outcome::SequenceReused => Problem::new(
+                ProblemKind::SequenceReused,
+                "the session carried out another command with this sequence; this one was not carried out",
+            ),
             Outcome::UnknownSession => Problem::new(
                 ProblemKind::UnknownSession,
-                "a session begins with sequence 1, and is forgotten when it is unused for long",
+                "a session begins with sequence 1, and is forgotten when it is unused for long; begin another, whose \
+                 id's first 16 digits are this problem's `index`",
             ),
         };
         Err(refused.with("index", index))

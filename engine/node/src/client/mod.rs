@@ -171,7 +171,16 @@ struct Shared {
     rotation: AtomicUsize,
     rng: Mutex<ChaCha8Rng>,
     /// Held during a command: a session has one under way at a time.
-    session: tokio::sync::Mutex<Ticket>,
+    session: tokio::sync::Mutex<Place>,
+}
+
+/// Where a client is in its session.
+#[derive(Default)]
+struct Place {
+    /// The next command's ticket; `None` when that begins a session.
+    next: Option<Ticket>,
+    /// Where the next session opens: an index of the cluster's log that this client was told.
+    opens_at: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -235,7 +244,6 @@ impl Client {
     pub fn new(host: &Host, config: ClientConfig) -> Self {
         assert!(!config.endpoints.is_empty(), "a client has an endpoint");
         let mut rng = host.rng("client");
-        let session = Ticket::draw(&mut rng);
         // Many clients of one cluster begin at different nodes.
         let rotation = rng.next_u32() as usize % config.endpoints.len();
         Client {
@@ -245,7 +253,7 @@ impl Client {
                 config,
                 rotation: AtomicUsize::new(rotation),
                 rng: Mutex::new(rng),
-                session: tokio::sync::Mutex::new(session),
+                session: tokio::sync::Mutex::default(),
             }),
         }
     }
@@ -383,23 +391,29 @@ impl Client {
         decode(&answer)
     }
 
-    /// A command with the session's next number. After an unknown end, or when the cluster does not know the session
-    /// (any more), the next command begins a new one.
+    /// A command with the session's next number. After an unknown end the next command begins a new session; when the
+    /// cluster does not know the session (any more), this one does, once.
+    ///
+    /// The ticket is taken before anything is sent and put back, advanced, when the end is known. Whoever drops the call
+    /// meanwhile leaves the session behind: its number may have been used, and must not name another command.
     async fn in_session(&self, call: &Call) -> Result<Answer, ClientError> {
-        let mut session = self.shared.session.lock().await;
-        let mut result = self.with_retries(call, Some(*session)).await;
-        let is_forgotten = |result: &Result<_, ClientError>| {
-            result
-                .as_ref()
-                .is_err_and(|error| error.refusal() == Some(ProblemKind::UnknownSession))
+        let mut place = self.shared.session.lock().await;
+        let mut ticket = match place.next.take() {
+            Some(ticket) => ticket,
+            None => self.shared.draw_session(place.opens_at),
         };
-        if session.sequence > 1 && is_forgotten(&result) {
-            *session = self.shared.draw_session();
-            result = self.with_retries(call, Some(*session)).await;
+        let mut result = self.with_retries(call, Some(ticket)).await;
+        if let Err(ClientError::Refused(problem)) = &result
+            && problem.kind == ProblemKind::UnknownSession
+        {
+            let index = problem.extra.get("index").and_then(|index| index.as_u64());
+            place.opens_at = place.opens_at.max(index.unwrap_or(0));
+            ticket = self.shared.draw_session(place.opens_at);
+            result = self.with_retries(call, Some(ticket)).await;
         }
-        match &result {
-            Err(ClientError::Unknown(_)) => *session = self.shared.draw_session(),
-            _ => session.sequence += 1,
+        if !matches!(result, Err(ClientError::Unknown(_))) {
+            ticket.sequence += 1;
+            place.next = Some(ticket);
         }
         result
     }
@@ -492,7 +506,9 @@ fn overall(error: ClientError, unknown: Option<ClientError>) -> ClientError {
             is_passing(problem.kind)
                 || matches!(
                     problem.kind,
-                    ProblemKind::UnknownSession | ProblemKind::StaleSequence
+                    ProblemKind::UnknownSession
+                        | ProblemKind::StaleSequence
+                        | ProblemKind::SequenceReused
                 )
         }
         ClientError::Unknown(_) => false,
@@ -562,16 +578,11 @@ impl Shared {
         &endpoints[self.rotation.load(Ordering::Relaxed) % endpoints.len()]
     }
 
-    fn draw_session(&self) -> Ticket {
-        Ticket::draw(&mut self.rng.lock().expect("no panic under this lock"))
-    }
-}
-
-impl Ticket {
-    fn draw(rng: &mut ChaCha8Rng) -> Ticket {
-        let (high, low) = (rng.next_u64(), rng.next_u64());
+    /// A session's first ticket: the place in the log where it opens, and a random name there.
+    fn draw_session(&self, opens_at: u64) -> Ticket {
+        let mut rng = self.rng.lock().expect("no panic under this lock");
         Ticket {
-            client: u128::from(high) << 64 | u128::from(low),
+            client: u128::from(opens_at) << 64 | u128::from(rng.next_u64()),
             sequence: 1,
         }
     }

@@ -24,7 +24,9 @@ pub enum ProblemKind {
     OutcomeNotKept,
     /// The session has gone on to a later command: 409.
     StaleSequence,
-    /// The session is not known, or began with another number than 1: 409.
+    /// The session used the sequence for another command: 409.
+    SequenceReused,
+    /// The session is not known (any more), or began with another number than 1; certainly not carried out: 409.
     UnknownSession,
     /// The revision asked for is compacted away: 410.
     Compacted,
@@ -50,7 +52,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [ProblemKind; 18] = [
+    pub const ALL: [ProblemKind; 19] = [
         ProblemKind::BadRequest,
         ProblemKind::UnknownRoute,
         ProblemKind::KeyNotFound,
@@ -58,6 +60,7 @@ impl ProblemKind {
         ProblemKind::RequestTimeout,
         ProblemKind::OutcomeNotKept,
         ProblemKind::StaleSequence,
+        ProblemKind::SequenceReused,
         ProblemKind::UnknownSession,
         ProblemKind::Compacted,
         ProblemKind::PreconditionFailed,
@@ -117,6 +120,11 @@ impl ProblemKind {
                 StatusCode::CONFLICT,
                 "stale-sequence",
                 "The session has gone on to a later command",
+            ),
+            Self::SequenceReused => (
+                StatusCode::CONFLICT,
+                "sequence-reused",
+                "The session used the sequence for another command",
             ),
             Self::UnknownSession => (
                 StatusCode::CONFLICT,

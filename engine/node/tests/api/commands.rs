@@ -186,7 +186,9 @@ fn a_session_makes_a_retry_harmless() {
     // The ticket of a put, used again for something else: not the outcome of that.
     let header = format!("Holdfast-Session: {client}:2");
     let other = node.request("DELETE", "/v1/kv/keys/a", &[&header], b"");
-    other.expect_problem(409, "stale-sequence");
+    other.expect_problem(409, "sequence-reused");
+    // Nor is another value a retry.
+    put(&format!("{client}:2"), b"3").expect_problem(409, "sequence-reused");
     assert_eq!(node.get("/v1/kv/keys/a").expect_json()["version"], 2);
 }
 

@@ -7,4 +7,7 @@ mod client;
 mod commands;
 mod hostile;
 mod node;
+#[path = "../process/ports.rs"]
+mod ports;
+mod proxy;
 mod watches;

@@ -1,13 +1,16 @@
 //! A node to test, and the least HTTP client that can say everything.
 
 use holdfast_host::{Host, tokio_host};
+use holdfast_kv::Kv;
+use crate::ports::free_ports;
 use holdfast_node::{Node, config::NodeConfig};
+use holdfast_replica::ReplicaHandle;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -35,7 +38,8 @@ impl TestNode {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = NodeConfig::default();
         config.node.data = folder.path().join("data");
-        config.node.listen.set_port(0);
+        // A test may start the node again at the same address.
+        config.node.listen.set_port(free_ports(1)[0]);
         config.node.peer_listen.set_port(0);
         config.raft.election_timeout = Duration::from_millis(100);
         config.raft.heartbeat_interval = Duration::from_millis(20);
@@ -59,9 +63,22 @@ impl TestNode {
     }
 
     fn wait_until_ready(&self) {
-        while self.get("/readyz").status != 200 {
-            std::thread::yield_now();
-        }
+        wait_for("a node that is ready", || self.get("/readyz").status == 200);
+    }
+
+    /// The replica under the interface.
+    pub fn replica(&self) -> &ReplicaHandle<Kv> {
+        self.node.as_ref().expect("it runs").replica()
+    }
+
+    /// The number that the metrics tell under this name.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = String::from_utf8(self.get("/metrics").body).expect("text");
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        value.parse().expect("a number")
     }
 
     /// A world for a client beside the node.
@@ -125,6 +142,15 @@ impl TestNode {
     pub fn begin_shutdown(&mut self, drain: Duration) {
         let node = self.node.take().expect("shut down once");
         self.runtime.spawn(node.shutdown(drain));
+    }
+}
+
+/// Looks again and again until it is so.
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What watches promise.
 
-use crate::node::{TestNode, read_head};
+use crate::node::{TestNode, read_head, wait_for};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Write},
@@ -212,10 +212,7 @@ fn watches_are_counted_and_given_back() {
     // The node notices when it next looks at the connection.
     let query = "/v1/kv/watch?key=a&nonsense";
     node.get(query).expect_problem(400, "bad-request");
-    let metrics = || String::from_utf8(node.get("/metrics").body).expect("text");
-    while !metrics().lines().any(|line| line == "holdfast_watches 1") {
-        std::thread::yield_now();
-    }
+    wait_for("the watch to end", || node.metric("holdfast_watches") == 1);
     Watch::open(&node, "key=a", "");
 }
 
@@ -245,9 +242,6 @@ fn a_client_that_does_not_listen_loses_its_watch() {
         node.put("a", &value).expect_json();
         assert_eq!(revisions(&mut other, 1), [revision]);
     }
-    let metrics = || String::from_utf8(node.get("/metrics").body).expect("text");
-    while !metrics().lines().any(|line| line == "holdfast_watches 1") {
-        std::thread::yield_now();
-    }
+    wait_for("the watch to end", || node.metric("holdfast_watches") == 1);
     drop(deaf);
 }

@@ -3,7 +3,6 @@
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
     path::Path,
     process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
     thread::JoinHandle,
@@ -147,15 +146,6 @@ pub fn refused_start(data: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let data = data.to_str().expect("text");
     let ports = ["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
     run(&[&["serve", "--data", data], &ports[..], arguments].concat())
-}
-
-/// Ports that nobody listens on at the moment.
-pub fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
-        .collect();
-    let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
-    listeners.iter().map(port).collect()
 }
 
 /// Says that a test could not be made, where people and CI look for it.

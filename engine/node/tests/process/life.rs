@@ -1,6 +1,9 @@
 //! Starting, serving, stopping.
 
-use crate::engine::{ENGINE, Engine, free_ports, refused_start, run, skip};
+use crate::{
+    engine::{ENGINE, Engine, refused_start, run, skip},
+    ports::free_ports,
+};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},

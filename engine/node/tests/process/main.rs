@@ -6,3 +6,4 @@ mod curl;
 mod engine;
 mod folder;
 mod life;
+mod ports;

@@ -26,10 +26,18 @@ pub const ENVELOPE_BYTES: usize = LONG;
 /// applied once, however often it is proposed. A client has one command of a session under way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Session {
-    /// The client; drawn at random by it, once.
+    /// The client. The high half says where the session opens: an index of the log that the client knew before it
+    /// proposed anything in the session, 0 when it knew none. The low half is drawn at random, once.
     pub client: u128,
     /// The command's number within the session: 1, 2, 3, ...
     pub sequence: u64,
+}
+
+impl Session {
+    /// The index of the log at which the session opens: all of its commands come after it.
+    pub fn opens_at(&self) -> u64 {
+        (self.client >> 64) as u64
+    }
 }
 
 /// A request's name, unique over all replicas and incarnations: who took it, and its number there.

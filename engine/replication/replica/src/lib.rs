@@ -25,7 +25,7 @@ pub use driver::{ReplicaConfig, ReplicaHandle, RequestError, StartError, Status,
 pub use envelope::{ENVELOPE_BYTES, Envelope, RequestId, Session};
 pub use message::Message;
 pub use mutant::Mutant;
-pub use sessions::{MAX_KEPT_OUTCOME, MAX_SESSIONS, Sessions, Verdict};
+pub use sessions::{MAX_KEPT_OUTCOME, MAX_SESSION_BYTES, MAX_SESSIONS, Sessions, Verdict};
 pub use settings::{Consistency, Rejection, Settings};
 pub use snapshot::{MAX_SNAPSHOT_BYTES, SnapshotFile};
 pub use state::{Outcome, State};

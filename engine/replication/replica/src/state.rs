@@ -21,6 +21,8 @@ pub enum Outcome {
     NotKept,
     /// Refused: the session has gone on to a later sequence.
     StaleSequence,
+    /// Refused: the session used the sequence for another command.
+    SequenceReused,
     /// Refused: the session was forgotten, or began with a sequence other than 1.
     UnknownSession,
 }
@@ -110,7 +112,10 @@ impl<S: StateMachine> State<S> {
         self.last_time = self.last_time.max(envelope.time);
         let verdict = envelope
             .session
-            .map_or(Verdict::New, |session| self.sessions.judge(session));
+            .map_or(Verdict::New, |session| {
+                self.sessions
+                    .judge(session, &envelope.payload, entry.index)
+            });
         let outcome = match verdict {
             Verdict::New => {
                 let outcome = self.machine.apply(Command {
@@ -119,13 +124,15 @@ impl<S: StateMachine> State<S> {
                     payload: &envelope.payload,
                 });
                 if let Some(session) = envelope.session {
-                    self.sessions.record(session, entry.index, &outcome);
+                    self.sessions
+                        .record(session, &envelope.payload, entry.index, &outcome);
                 }
                 Outcome::Applied(outcome)
             }
             Verdict::Duplicate(outcome) => Outcome::Duplicate(outcome),
             Verdict::OutcomeNotKept => Outcome::NotKept,
             Verdict::Stale => Outcome::StaleSequence,
+            Verdict::Reused => Outcome::SequenceReused,
             Verdict::Unknown => Outcome::UnknownSession,
         };
         Some((envelope.request, outcome))

@@ -64,6 +64,7 @@ fn a_command_is_applied_once_and_its_retries_are_told() {
             (1, 9, "d", applied("4")),
             (1, 2, "c", Outcome::StaleSequence),
             (1, 9, "d", duplicate("4")),
+            (1, 9, "e", Outcome::SequenceReused),
             (3, 2, "e", Outcome::UnknownSession),
             (2, 1, "b", duplicate("2")),
             (
