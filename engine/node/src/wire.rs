@@ -147,9 +147,11 @@ pub struct RangeReply {
     pub revision: u64,
     /// The pairs, in the order of their keys.
     pub kvs: Vec<KeyValue>,
-    /// How many keys are in the range, whatever the limit.
+    /// How many keys are in the range, whatever the limit; but counted no further than to 10,000, or to the last pair
+    /// here.
     pub count: u64,
-    /// Whether the limit cut the answer short: ask again from the key after the last.
+    /// Whether the limit cut the answer short: ask again from the key after the last. When only a count was asked for:
+    /// whether there may be more keys than were counted.
     pub more: bool,
 }
 

@@ -88,9 +88,12 @@ pub(super) fn refusal(error: KvError) -> Problem {
         KvError::Malformed | KvError::EmptyKey | KvError::DuplicateKey(_) => {
             Problem::bad_request(detail)
         }
-        KvError::KeyTooLarge(_) | KvError::ValueTooLarge(_) | KvError::TooManySteps(_) => {
-            Problem::new(ProblemKind::TooLarge, detail)
-        }
+        KvError::KeyTooLarge(_)
+        | KvError::ValueTooLarge(_)
+        | KvError::TooManySteps(_)
+        | KvError::TooManyKeys
+        | KvError::OutcomeTooLarge
+        | KvError::DeletesTooMuch => Problem::new(ProblemKind::TooLarge, detail),
         KvError::Compacted {
             compact_revision, ..
         } => {

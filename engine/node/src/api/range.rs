@@ -3,7 +3,7 @@ use crate::{
     http::{Query, ReplyBody},
     wire::{CompactReply, CompactRequest, DeleteReply},
 };
-use holdfast_kv::{Delete, KeyRange, KvCommand, KvOutcome, RangeLimits};
+use holdfast_kv::{Delete, KeyRange, KvCommand, KvOutcome, MAX_COUNTED, RangeLimits};
 use http::{Response, request::Parts};
 use hyper::body::Incoming;
 
@@ -36,12 +36,18 @@ impl Api {
             bytes: self.limits.range_bytes as usize,
         };
         let store = self.read(consistency).await?;
-        let found = store
-            .range(&keys, revision, limits)
+        let now = store.revision();
+        // It may have to look at every key of the store, of which there may be many: not where others wait.
+        let found = self
+            .host
+            .blocking(move |_| store.range(&keys, revision, limits))
+            .await
             .map_err(convert::refusal)?;
-        let mut reply = convert::range(found, store.revision());
-        // Nothing was cut short: nothing was asked for.
-        reply.more &= !count_only;
+        let mut reply = convert::range(found, now);
+        if count_only {
+            // No pairs were asked for; what can have been cut short is the counting.
+            reply.more = reply.count >= MAX_COUNTED;
+        }
         if keys_only {
             for pair in &mut reply.kvs {
                 pair.value = None;

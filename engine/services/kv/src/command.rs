@@ -9,6 +9,14 @@ pub const MAX_VALUE_BYTES: usize = 4 << 20;
 /// Most comparisons, and most steps in either branch, of a transaction; likewise (etcd's default is 128).
 pub const MAX_TXN_STEPS: usize = 1024;
 
+/// Most keys that one command's range reads and range deletions look at together, deleted ones that are still kept
+/// among them; likewise. Every replica carries a command out while all others wait.
+pub const MAX_COMMAND_KEYS: u64 = 100_000;
+/// Most bytes of keys and values in one command's outcome; likewise.
+pub const MAX_OUTCOME_BYTES: u64 = 8 << 20;
+/// Most bytes of keys that one command deletes; likewise. Who watches is told all of a revision's changes at once.
+pub const MAX_DELETED_BYTES: u64 = 4 << 20;
+
 /// What changes the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KvCommand {
@@ -250,6 +258,19 @@ pub enum KvError {
         /// The store's revision.
         revision: u64,
     },
+    /// More than [`MAX_COMMAND_KEYS`].
+    #[error("the command looks at more than {MAX_COMMAND_KEYS} keys; take smaller ranges")]
+    TooManyKeys,
+    /// More than [`MAX_OUTCOME_BYTES`].
+    #[error(
+        "the command's outcome has more than {MAX_OUTCOME_BYTES} bytes; read less, or do not ask for what was before"
+    )]
+    OutcomeTooLarge,
+    /// More than [`MAX_DELETED_BYTES`].
+    #[error(
+        "the command deletes keys of more than {MAX_DELETED_BYTES} bytes; take smaller ranges"
+    )]
+    DeletesTooMuch,
 }
 
 impl KvCommand {
@@ -276,6 +297,16 @@ impl Put {
 }
 
 impl Txn {
+    /// Whether what it costs depends on what the store holds, so that it may turn out to be too much.
+    pub(crate) fn may_exceed(&self) -> bool {
+        let steps = self.success.iter().chain(&self.failure);
+        let mut costly = steps.filter(|step| match step {
+            Step::Put(put) => put.return_previous,
+            Step::Delete(_) | Step::Range(_) => true,
+        });
+        costly.next().is_some()
+    }
+
     fn check(&self) -> Result<(), KvError> {
         for len in [self.compare.len(), self.success.len(), self.failure.len()] {
             if len > MAX_TXN_STEPS {

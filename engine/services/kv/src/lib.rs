@@ -6,14 +6,17 @@
 //! committed commands and keeps it. [`Kv`] is the store, a persistent value whose clones are snapshots;
 //! [`KvCommand`] is what changes it.
 
+mod budget;
 mod command;
 mod range;
 mod snapshot;
 mod store;
 
 pub use command::{
-    Compare, CompareWith, Comparison, Delete, KvCommand, KvError, KvOutcome, MAX_KEY_BYTES,
-    MAX_TXN_STEPS, MAX_VALUE_BYTES, Put, RangeRead, Step, StepOutcome, Txn,
+    Compare, CompareWith, Comparison, Delete, KvCommand, KvError, KvOutcome, MAX_COMMAND_KEYS,
+    MAX_DELETED_BYTES, MAX_KEY_BYTES, MAX_OUTCOME_BYTES, MAX_TXN_STEPS, MAX_VALUE_BYTES, Put, RangeRead, Step, StepOutcome, Txn,
 };
 pub use range::KeyRange;
-pub use store::{Event, Events, KeyValue, Kv, MAX_TXN_ANSWER_BYTES, RangeLimits, RangeResult};
+pub use store::{
+    Event, Events, KeyValue, Kv, MAX_COUNTED, MAX_TXN_ANSWER_BYTES, RangeLimits, RangeResult,
+};

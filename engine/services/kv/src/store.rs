@@ -1,5 +1,5 @@
 use crate::{
-    Compare, CompareWith, Comparison, Delete, KeyRange, KvCommand, KvError, KvOutcome, Put, Step,
+    budget::Budget, Compare, CompareWith, Comparison, Delete, KeyRange, KvCommand, KvError, KvOutcome, Put, Step,
     StepOutcome, Txn,
 };
 use bytes::Bytes;
@@ -11,6 +11,9 @@ use std::{cmp::Ordering, io, sync::Arc};
 /// Most bytes of keys and values that one range read inside a transaction returns: its answer is part of the
 /// replicated outcome. What is beyond is left out, and the result says so.
 pub const MAX_TXN_ANSWER_BYTES: usize = 1 << 20;
+
+/// How far the keys of a range are counted beyond those that are returned.
+pub const MAX_COUNTED: u64 = 10_000;
 
 /// A key's version: what it was set to, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,7 +111,8 @@ impl RangeLimits {
 pub struct RangeResult {
     /// The pairs, in the order of their keys.
     pub pairs: Vec<KeyValue>,
-    /// How many keys there are in the range, whatever the limits.
+    /// How many keys there are in the range, whatever the limits. When a limit cut `pairs` short and this is
+    /// [`MAX_COUNTED`] or more, there may be more keys than were counted.
     pub count: u64,
     /// Whether a limit cut `pairs` short.
     pub more: bool,
@@ -188,20 +192,30 @@ impl Kv {
     ) -> Result<RangeResult, KvError> {
         let revision = revision.unwrap_or(self.revision);
         self.check_revision(revision)?;
-        Ok(self.versions(range, revision, limits))
+        self.versions(range, revision, limits, &mut Budget::unlimited())
     }
 
-    fn versions(&self, range: &KeyRange, revision: u64, limits: RangeLimits) -> RangeResult {
+    fn versions(
+        &self,
+        range: &KeyRange,
+        revision: u64,
+        limits: RangeLimits,
+        budget: &mut Budget,
+    ) -> Result<RangeResult, KvError> {
         let mut result = RangeResult {
             pairs: Vec::new(),
             count: 0,
             more: false,
         };
         if range.is_empty() {
-            return result;
+            return Ok(result);
         }
         let mut bytes = 0_usize;
         for (key, index) in self.keys.range::<_, Bytes>(range.bounds()) {
+            if result.more && result.count >= MAX_COUNTED {
+                break;
+            }
+            budget.look()?;
             let Some((stored, modified)) = self.version_at(key, index, revision) else {
                 continue;
             };
@@ -209,12 +223,14 @@ impl Kv {
             bytes = bytes.saturating_add(key.len() + stored.value.len());
             let has_room = result.pairs.is_empty() || bytes <= limits.bytes;
             if !result.more && has_room && result.pairs.len() < limits.keys {
-                result.pairs.push(stored.pair(key, modified));
+                let pair = stored.pair(key, modified);
+                budget.tell(&pair)?;
+                result.pairs.push(pair);
             } else {
                 result.more = true;
             }
         }
-        result
+        Ok(result)
     }
 
     /// What happened to the keys of a range at revision `from` and after it, up to about `limit` events (a revision is
@@ -271,14 +287,14 @@ impl Kv {
         let mut batch = Batch::new(self.revision + 1);
         match command {
             KvCommand::Put(put) => {
-                let previous = self.put(put, &mut batch);
+                let previous = self.put(put, &mut batch)?;
                 Ok(KvOutcome::Put {
                     revision: self.commit(batch),
                     previous,
                 })
             }
             KvCommand::Delete(delete) => {
-                let (deleted, previous) = self.delete(delete, &mut batch);
+                let (deleted, previous) = self.delete(delete, &mut batch)?;
                 Ok(KvOutcome::Delete {
                     revision: self.commit(batch),
                     deleted,
@@ -286,7 +302,7 @@ impl Kv {
                 })
             }
             KvCommand::Txn(txn) => {
-                let (succeeded, steps) = self.txn(txn, &mut batch);
+                let (succeeded, steps) = self.txn(txn, &mut batch)?;
                 Ok(KvOutcome::Txn {
                     revision: self.commit(batch),
                     succeeded,
@@ -303,24 +319,30 @@ impl Kv {
         }
     }
 
-    fn txn(&mut self, txn: &Txn, batch: &mut Batch) -> (bool, Vec<StepOutcome>) {
+    fn txn(&mut self, txn: &Txn, batch: &mut Batch) -> Result<(bool, Vec<StepOutcome>), KvError> {
         let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
         let steps = if succeeded {
             &txn.success
         } else {
             &txn.failure
         };
-        let outcomes = steps.iter().map(|step| self.step(step, batch)).collect();
-        (succeeded, outcomes)
+        // What the steps before one that is too much have done must not stay.
+        let before = txn.may_exceed().then(|| self.clone());
+        let outcomes: Result<_, KvError> =
+            steps.iter().map(|step| self.step(step, batch)).collect();
+        if outcomes.is_err() {
+            *self = before.expect("what cannot exceed is not refused");
+        }
+        Ok((succeeded, outcomes?))
     }
 
-    fn step(&mut self, step: &Step, batch: &mut Batch) -> StepOutcome {
-        match step {
+    fn step(&mut self, step: &Step, batch: &mut Batch) -> Result<StepOutcome, KvError> {
+        Ok(match step {
             Step::Put(put) => StepOutcome::Put {
-                previous: self.put(put, batch),
+                previous: self.put(put, batch)?,
             },
             Step::Delete(delete) => {
-                let (deleted, previous) = self.delete(delete, batch);
+                let (deleted, previous) = self.delete(delete, batch)?;
                 StepOutcome::Delete { deleted, previous }
             }
             Step::Range(read) => {
@@ -329,9 +351,10 @@ impl Kv {
                     bytes: MAX_TXN_ANSWER_BYTES,
                 };
                 // The index already stands where this transaction's earlier steps left it.
-                StepOutcome::Range(self.versions(&read.keys, batch.revision, limits))
+                let (revision, budget) = (batch.revision, &mut batch.budget);
+                StepOutcome::Range(self.versions(&read.keys, revision, limits, budget)?)
             }
-        }
+        })
     }
 
     fn holds(&self, compare: &Compare) -> bool {
@@ -360,14 +383,26 @@ impl Kv {
         }
     }
 
-    fn put(&mut self, put: &Put, batch: &mut Batch) -> Option<KeyValue> {
+    fn put(&mut self, put: &Put, batch: &mut Batch) -> Result<Option<KeyValue>, KvError> {
+        let previous = match put.return_previous {
+            true => self.get(&put.key),
+            false => None,
+        };
+        if let Some(previous) = &previous {
+            batch.budget.tell(previous)?;
+        }
+        self.set(put, batch);
+        Ok(previous)
+    }
+
+    fn set(&mut self, put: &Put, batch: &mut Batch) {
         let revision = batch.revision;
         let fresh = || Stored {
             value: put.value.clone(),
             create_revision: revision,
             version: 1,
         };
-        let (key, stored, previous) = match self.keys.get_mut(&put.key) {
+        let (stored, was_live) = match self.keys.get_mut(&put.key) {
             None => {
                 let index = Index {
                     modified: revision,
@@ -376,7 +411,7 @@ impl Kv {
                 };
                 let stored = index.stored.clone();
                 self.keys.insert(put.key.clone(), index);
-                (put.key.clone(), stored, None)
+                (stored, false)
             }
             Some(index) => {
                 let next = match &index.stored {
@@ -388,41 +423,47 @@ impl Kv {
                     },
                 };
                 index.past.push_back(index.modified);
-                let modified = std::mem::replace(&mut index.modified, revision);
+                index.modified = revision;
                 let old = index.stored.replace(next.clone());
-                let previous = old.map(|old| (old, modified));
-                (put.key.clone(), Some(next), previous)
+                (Some(next), old.is_some())
             }
         };
-        if previous.is_none() {
+        if !was_live {
             self.live += 1;
         }
         batch.changes.push(Change {
-            key: key.clone(),
+            key: put.key.clone(),
             stored,
         });
-        previous
-            .filter(|_| put.return_previous)
-            .map(|(old, modified)| old.pair(&key, modified))
     }
 
-    fn delete(&mut self, delete: &Delete, batch: &mut Batch) -> (u64, Vec<KeyValue>) {
+    /// Deletes all keys of a range, or none when they are too many.
+    fn delete(
+        &mut self,
+        delete: &Delete,
+        batch: &mut Batch,
+    ) -> Result<(u64, Vec<KeyValue>), KvError> {
         if delete.keys.is_empty() {
-            return (0, Vec::new());
+            return Ok((0, Vec::new()));
         }
-        let doomed: Vec<Bytes> = self
-            .keys
-            .range::<_, Bytes>(delete.keys.bounds())
-            .filter(|(_, index)| index.stored.is_some())
-            .map(|(key, _)| key.clone())
-            .collect();
+        let mut doomed = Vec::new();
         let mut previous = Vec::new();
+        for (key, index) in self.keys.range::<_, Bytes>(delete.keys.bounds()) {
+            batch.budget.look()?;
+            let Some(stored) = &index.stored else {
+                continue;
+            };
+            batch.budget.delete(key)?;
+            doomed.push(key.clone());
+            if delete.return_previous {
+                let pair = stored.pair(key, index.modified);
+                batch.budget.tell(&pair)?;
+                previous.push(pair);
+            }
+        }
         for key in &doomed {
             let index = self.keys.get_mut(key).expect("it was just there");
-            let old = index.stored.take().expect("it was just there");
-            if delete.return_previous {
-                previous.push(old.pair(key, index.modified));
-            }
+            index.stored = None;
             index.past.push_back(index.modified);
             index.modified = batch.revision;
             batch.changes.push(Change {
@@ -431,7 +472,7 @@ impl Kv {
             });
         }
         self.live -= doomed.len() as u64;
-        (doomed.len() as u64, previous)
+        Ok((doomed.len() as u64, previous))
     }
 
     /// Makes a batch's changes the store's next revision, if there are any; the revision then.
@@ -582,10 +623,11 @@ impl Kv {
     }
 }
 
-/// The changes of one revision in the making. The index is changed as steps go, since nothing fails after the checks.
+/// The changes of one revision in the making, and what its command may still cost. The index is changed as steps go.
 struct Batch {
     revision: u64,
     changes: Vec<Change>,
+    budget: Budget,
 }
 
 impl Batch {
@@ -593,6 +635,7 @@ impl Batch {
         Batch {
             revision,
             changes: Vec::new(),
+            budget: Budget::of_command(),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::apply;
 use bytes::Bytes;
+use holdfast_replica::StateMachine;
 use holdfast_kv::{
-    Delete, KeyRange, Kv, KvCommand, KvError, KvOutcome, MAX_KEY_BYTES, MAX_TXN_ANSWER_BYTES,
-    MAX_TXN_STEPS, MAX_VALUE_BYTES, Put, RangeLimits, RangeRead, Step, StepOutcome, Txn,
+    Delete, KeyRange, Kv, KvCommand, KvError, KvOutcome, MAX_COMMAND_KEYS, MAX_COUNTED,
+    MAX_DELETED_BYTES, MAX_KEY_BYTES, MAX_OUTCOME_BYTES, MAX_TXN_ANSWER_BYTES, MAX_TXN_STEPS,
+    MAX_VALUE_BYTES, Put, RangeLimits, RangeRead, Step, StepOutcome, Txn,
 };
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Put {
@@ -148,4 +150,149 @@ fn the_first_pair_comes_whatever_its_size() {
     let limits = RangeLimits { keys: 9, bytes: 10 };
     let found = kv.range(&KeyRange::all(), None, limits).unwrap();
     assert_eq!((found.pairs.len(), found.count, found.more), (1, 2, true));
+}
+
+/// A command that costs too much changes nothing, whatever its earlier steps did.
+#[track_caller]
+fn check_too_much(kv: &mut Kv, command: &KvCommand, expected: &KvError) {
+    assert_eq!(command.check(), Ok(()), "it depends on what is there");
+    let (digest, revision, keys) = (kv.digest(), kv.revision(), kv.key_count());
+    match apply(kv, command) {
+        KvOutcome::Refused { error, .. } => assert_eq!(&error, expected),
+        outcome => panic!("carried out: revision {}", outcome.revision()),
+    }
+    assert_eq!(
+        (kv.digest(), kv.revision(), kv.key_count()),
+        (digest, revision, keys)
+    );
+}
+
+fn filled(keys: u64, value: &[u8]) -> Kv {
+    let mut kv = Kv::new();
+    for key in 0..keys {
+        kv.execute(&KvCommand::Put(put(format!("{key:08}"), value.to_vec())));
+    }
+    kv
+}
+
+#[test]
+fn a_command_looks_at_so_many_keys() {
+    let mut kv = filled(MAX_COMMAND_KEYS + 1, b"");
+    let all = |return_previous| Delete {
+        keys: KeyRange::all(),
+        return_previous,
+    };
+    let error = KvError::TooManyKeys;
+    check_too_much(&mut kv, &KvCommand::Delete(all(false)), &error);
+    // Steps share what there is, and what the first of them did is undone.
+    let half = MAX_COMMAND_KEYS / 2 + 1;
+    let (below, above) = (
+        KeyRange::between("0", format!("{half:08}")),
+        KeyRange::between(format!("{half:08}"), "1"),
+    );
+    let steps = vec![
+        Step::Put(put("a", "1")),
+        delete(below.clone()),
+        delete(above),
+    ];
+    check_too_much(&mut kv, &txn(steps), &error);
+    let read = Step::Range(RangeRead {
+        keys: KeyRange::all(),
+        limit: 1,
+    });
+    // A read with a limit counts on only so far, ...
+    let KvOutcome::Txn { steps, .. } = apply(&mut kv, &txn(vec![read.clone()])) else {
+        panic!("refused");
+    };
+    let [StepOutcome::Range(found)] = &steps[..] else {
+        panic!("{steps:?}");
+    };
+    assert_eq!((found.count, found.more), (MAX_COUNTED, true));
+    // ... and many of them are too much all the same.
+    let reads = vec![read; MAX_COMMAND_KEYS as usize / MAX_COUNTED as usize + 1];
+    check_too_much(&mut kv, &txn(reads), &error);
+    // Half of them can be deleted; the deleted ones count until they are compacted.
+    let half = KvCommand::Delete(Delete {
+        keys: below,
+        return_previous: false,
+    });
+    assert!(matches!(apply(&mut kv, &half), KvOutcome::Delete { .. }));
+    check_too_much(&mut kv, &KvCommand::Delete(all(false)), &error);
+    let revision = kv.revision();
+    apply(&mut kv, &KvCommand::Compact { revision });
+    apply(&mut kv, &KvCommand::Delete(all(true)));
+    assert_eq!(kv.key_count(), 0);
+}
+
+#[test]
+fn an_outcome_has_a_size() {
+    let value = vec![1; MAX_TXN_ANSWER_BYTES / 2];
+    let mut kv = filled(MAX_OUTCOME_BYTES / value.len() as u64 + 1, &value);
+    let everything = Delete {
+        keys: KeyRange::prefix("0"),
+        return_previous: true,
+    };
+    let error = KvError::OutcomeTooLarge;
+    check_too_much(&mut kv, &KvCommand::Delete(everything.clone()), &error);
+    let steps = vec![Step::Put(put("a", "1")), Step::Delete(everything)];
+    check_too_much(&mut kv, &txn(steps), &error);
+    let key = Step::Range(RangeRead {
+        keys: KeyRange::key("00000000"),
+        limit: 1,
+    });
+    let fit = MAX_OUTCOME_BYTES as usize / (value.len() + 8);
+    assert!(matches!(
+        apply(&mut kv, &txn(vec![key.clone(); fit])),
+        KvOutcome::Txn { .. }
+    ));
+    check_too_much(&mut kv, &txn(vec![key; fit + 1]), &error);
+    // The largest value of all can be told when it is replaced.
+    apply(&mut kv, &KvCommand::Put(put("b", vec![1; MAX_VALUE_BYTES])));
+    let replace = Put {
+        return_previous: true,
+        ..put("b", "")
+    };
+    let outcome = apply(&mut kv, &KvCommand::Put(replace));
+    let KvOutcome::Put { previous, .. } = outcome else {
+        panic!("refused");
+    };
+    assert_eq!(previous.map(|pair| pair.value.len()), Some(MAX_VALUE_BYTES));
+}
+
+/// What a watch is told of one revision has a bound too.
+#[test]
+fn a_command_deletes_so_many_bytes_of_keys() {
+    let mut kv = Kv::new();
+    let fit = MAX_DELETED_BYTES as usize / MAX_KEY_BYTES;
+    for n in 0..=fit {
+        let mut key = vec![b'k'; MAX_KEY_BYTES];
+        key[..8].copy_from_slice(format!("{n:08}").as_bytes());
+        kv.execute(&KvCommand::Put(put(key, "")));
+    }
+    let from = |n: usize| {
+        KvCommand::Delete(Delete {
+            keys: KeyRange::from(format!("{n:08}")),
+            return_previous: false,
+        })
+    };
+    check_too_much(&mut kv, &from(0), &KvError::DeletesTooMuch);
+    assert!(matches!(
+        apply(&mut kv, &from(1)),
+        KvOutcome::Delete { deleted, .. } if deleted == fit as u64
+    ));
+}
+
+#[test]
+fn a_range_is_counted_so_far() {
+    let kv = filled(MAX_COUNTED + 5, b"");
+    let count = |keys| {
+        let limits = RangeLimits { keys, bytes: 1 << 20 };
+        let found = kv.range(&KeyRange::all(), None, limits).unwrap();
+        (found.pairs.len() as u64, found.count, found.more)
+    };
+    assert_eq!(count(0), (0, MAX_COUNTED, true));
+    assert_eq!(count(3), (3, MAX_COUNTED, true));
+    let all = MAX_COUNTED + 5;
+    assert_eq!(count(usize::MAX), (all, all, false));
+    assert_eq!(count(all as usize - 1), (all - 1, all, true));
 }
