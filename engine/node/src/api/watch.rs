@@ -11,7 +11,7 @@ use crate::{
     wire::{Consistency, WatchLine},
 };
 use bytes::Bytes;
-use holdfast_host::Host;
+use holdfast_host::{Host, Moment};
 use holdfast_kv::{KeyRange, Kv, KvError};
 use holdfast_replica::ReplicaHandle;
 use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
@@ -127,7 +127,8 @@ impl Api {
         let from = query.number("from_revision")?;
         query.finish()?;
         let format = Format::asked_for(&head.headers);
-        let from = from.or(resumed_at(&head.headers)?);
+        // Who reconnects says both: where it once began, and how far it has come.
+        let from = from.max(resumed_at(&head.headers)?);
         let slot = self.watches.admit()?;
         // Without a beginning, "now" must come after everything that was acknowledged. With one, any state will do:
         // this node will come to it.
@@ -149,6 +150,7 @@ impl Api {
         }
         let (pieces, body) = mpsc::channel(PIECES);
         let watcher = Watcher {
+            sent_at: self.host.now(),
             host: self.host.clone(),
             replica: self.replica.clone(),
             metrics: self.metrics.clone(),
@@ -239,6 +241,8 @@ struct Watcher {
     told: u64,
     format: Format,
     pieces: mpsc::Sender<Bytes>,
+    /// When something was sent last.
+    sent_at: Moment,
     state: watch::Receiver<Option<Kv>>,
     closing: watch::Receiver<bool>,
     progress: Duration,
@@ -271,7 +275,7 @@ impl End {
 enum Moved {
     /// There is a newer state.
     To(Kv),
-    /// There has been none for long.
+    /// The client has been told nothing for long.
     Quiet,
     /// The node is to stop.
     Stopping,
@@ -314,7 +318,12 @@ impl Watcher {
             self.pieces.closed(),
             self.closing.wait_for(|closing| *closing),
         );
-        let moved = self.host.timeout(self.progress, self.state.changed());
+        // A store that is busy with other keys moves all the time, and its client hears nothing of that.
+        let quiet = self.host.now().since(self.sent_at);
+        let Some(left) = self.progress.checked_sub(quiet) else {
+            return Ok(Moved::Quiet);
+        };
+        let moved = self.host.timeout(left, self.state.changed());
         match first(over, moved).await {
             First::One(First::One(())) => return Err(End::Gone),
             First::One(First::Other(_)) => return Ok(Moved::Stopping),
@@ -357,21 +366,27 @@ impl Watcher {
                 let line = WatchLine::Events { revision, events };
                 self.format.write(&line, &mut piece);
                 if piece.len() >= PIECE_BYTES {
-                    self.pieces.send(std::mem::take(&mut piece).into()).await?;
+                    self.send_piece(std::mem::take(&mut piece)).await?;
                 }
             }
             self.next = found.next;
         }
         if !piece.is_empty() {
-            self.pieces.send(piece.into()).await?;
+            self.send_piece(piece).await?;
         }
         self.told = self.told.max(store.revision());
         Ok(())
     }
 
-    async fn send(&self, line: &WatchLine) -> Result<(), End> {
+    async fn send(&mut self, line: &WatchLine) -> Result<(), End> {
         let mut piece = Vec::new();
         self.format.write(line, &mut piece);
-        Ok(self.pieces.send(piece.into()).await?)
+        self.send_piece(piece).await
+    }
+
+    async fn send_piece(&mut self, piece: Vec<u8>) -> Result<(), End> {
+        self.pieces.send(piece.into()).await?;
+        self.sent_at = self.host.now();
+        Ok(())
     }
 }

@@ -41,8 +41,6 @@ pub struct Put {
     /// Only when the key was last changed at this revision; 0: only when it is not there
     #[arg(long, value_name = "REVISION")]
     if_revision: Option<u64>,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Print a key's value, or all pairs with a prefix.
@@ -59,8 +57,6 @@ pub struct Get {
     /// Take what the node has, without asking the others
     #[arg(long)]
     stale: bool,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Delete a key, or all keys with a prefix.
@@ -71,8 +67,6 @@ pub struct Delete {
     /// All keys that begin with KEY
     #[arg(long)]
     prefix: bool,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// List keys, and how often and at which revision each was changed.
@@ -81,8 +75,6 @@ pub struct List {
     /// Only keys that begin with this
     #[arg(default_value = "")]
     prefix: String,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Print changes as they happen.
@@ -94,8 +86,6 @@ pub struct Watch {
     /// Begin with this revision's changes instead of now
     #[arg(long, value_name = "REVISION")]
     from: Option<u64>,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Forget what was before a revision.
@@ -103,24 +93,23 @@ pub struct Watch {
 pub struct Compact {
     /// The oldest revision that stays readable
     revision: u64,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Carries out one command.
-pub async fn run(host: Host, kv: Kv) -> ExitCode {
+pub async fn run(host: Host, kv: Kv, connection: Connection) -> ExitCode {
+    let (host, connection) = (&host, &connection);
     finish(match kv {
-        Kv::Put(put) => put.run(&host).await,
-        Kv::Get(get) => get.run(&host).await,
-        Kv::Delete(delete) => delete.run(&host).await,
-        Kv::List(list) => list.run(&host).await,
-        Kv::Watch(watch) => watch.run(&host).await,
-        Kv::Compact(compact) => compact.run(&host).await,
+        Kv::Put(put) => put.run(host, connection).await,
+        Kv::Get(get) => get.run(host, connection).await,
+        Kv::Delete(delete) => delete.run(host, connection).await,
+        Kv::List(list) => list.run(host, connection).await,
+        Kv::Watch(watch) => watch.run(host, connection).await,
+        Kv::Compact(compact) => compact.run(host, connection).await,
     })
 }
 
 impl Put {
-    async fn run(self, host: &Host) -> Result<(), Failure> {
+    async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
         let value = if self.value == "-" {
             let mut bytes = Vec::new();
             io::stdin().lock().read_to_end(&mut bytes)?;
@@ -133,9 +122,9 @@ impl Put {
             Some(0) => Condition::Absent,
             Some(revision) => Condition::ModRevision(revision),
         };
-        let client = self.connection.client(host);
+        let client = connection.client(host);
         let reply = client.put(self.key.as_bytes(), value, condition).await?;
-        if self.connection.json {
+        if connection.json {
             print_json(&reply)?;
         } else {
             writeln!(io::stdout(), "revision {}", reply.revision)?;
@@ -145,8 +134,8 @@ impl Put {
 }
 
 impl Get {
-    async fn run(self, host: &Host) -> Result<(), Failure> {
-        let client = self.connection.client(host);
+    async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
+        let client = connection.client(host);
         let consistency = if self.stale {
             Consistency::Stale
         } else {
@@ -160,7 +149,7 @@ impl Get {
                 ..RangeQuery::default()
             };
             return all_pages(&client, query, |page| {
-                if self.connection.json {
+                if connection.json {
                     return print_json(page);
                 }
                 let mut out = io::stdout().lock();
@@ -176,7 +165,7 @@ impl Get {
             .get(self.key.as_bytes(), self.revision, consistency)
             .await?
             .ok_or(Failure::NotFound(self.key))?;
-        if self.connection.json {
+        if connection.json {
             print_json(&reply)?;
             return Ok(());
         }
@@ -192,15 +181,15 @@ impl Get {
 }
 
 impl Delete {
-    async fn run(self, host: &Host) -> Result<(), Failure> {
-        let client = self.connection.client(host);
+    async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
+        let client = connection.client(host);
         let reply = if self.prefix {
             let keys = KeySet::prefix(self.key.clone().into_bytes());
             client.delete_range(&keys).await?
         } else {
             client.delete(self.key.as_bytes(), Condition::None).await?
         };
-        if self.connection.json {
+        if connection.json {
             print_json(&reply)?;
         } else if reply.deleted == 0 && !self.prefix {
             return Err(Failure::NotFound(self.key));
@@ -213,15 +202,15 @@ impl Delete {
 }
 
 impl List {
-    async fn run(self, host: &Host) -> Result<(), Failure> {
-        let client = self.connection.client(host);
+    async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
+        let client = connection.client(host);
         let query = RangeQuery {
             keys: KeySet::prefix(self.prefix.into_bytes()),
             keys_only: true,
             ..RangeQuery::default()
         };
         all_pages(&client, query, |page| {
-            if self.connection.json {
+            if connection.json {
                 return print_json(page);
             }
             let mut out = io::stdout().lock();
@@ -275,15 +264,15 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Watch {
-    async fn run(self, host: &Host) -> Result<(), Failure> {
-        let client = self.connection.client(host);
+    async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
+        let client = connection.client(host);
         let mut watch = client.watch(KeySet::prefix(self.prefix.into_bytes()), self.from);
         loop {
             let item = watch.next().await?;
             let WatchItem::Events { revision, events } = item else {
                 continue;
             };
-            if self.connection.json {
+            if connection.json {
                 print_json(&WatchLine::Events { revision, events })?;
                 continue;
             }
@@ -306,9 +295,9 @@ impl Watch {
 }
 
 impl Compact {
-    async fn run(self, host: &Host) -> Result<(), Failure> {
-        let reply = self.connection.client(host).compact(self.revision).await?;
-        if self.connection.json {
+    async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
+        let reply = connection.client(host).compact(self.revision).await?;
+        if connection.json {
             print_json(&reply)?;
         } else {
             let (kept, now) = (reply.compact_revision, reply.revision);

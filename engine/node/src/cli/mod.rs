@@ -10,6 +10,7 @@ use holdfast_node::client::{Client, ClientConfig, ClientError, Retry};
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 /// Exit code when no node could be reached.
@@ -30,6 +31,8 @@ const UNKNOWN: u8 = 4;
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 #[derive(Debug, Subcommand)]
@@ -50,31 +53,43 @@ pub enum LogFormat {
     Json,
 }
 
-/// Whom to ask, and how to answer.
+/// Where a node listens for clients when nothing else is said.
+const ENDPOINT: &str = "127.0.0.1:7480";
+/// How long a command goes on trying when nothing else is said.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Whom to ask, and how to answer. Said before the command or behind it.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Talking to nodes")]
 pub struct Connection {
-    /// A node's client address; give several to go on when one is down
-    #[arg(
-        long = "endpoint",
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:7480"
-    )]
-    pub endpoints: Vec<String>,
-    /// How long to go on trying, such as 5s
-    #[arg(long, value_name = "DURATION", default_value = "15s",
+    /// A node's client address; give several to go on when one is down [default: 127.0.0.1:7480]
+    #[arg(long = "endpoint", value_name = "HOST:PORT", global = true)]
+    endpoints: Vec<String>,
+    /// How long to go on trying, such as 5s [default: 15s]
+    #[arg(long, value_name = "DURATION", global = true,
           value_parser = holdfast_node::config::parse_duration)]
-    pub timeout: std::time::Duration,
+    timeout: Option<Duration>,
     /// Answer in JSON
-    #[arg(long)]
-    pub json: bool,
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 impl Connection {
+    /// Whether anything was said.
+    pub fn is_given(&self) -> bool {
+        !self.endpoints.is_empty() || self.timeout.is_some() || self.json
+    }
+
     fn client(&self, host: &Host) -> Client {
-        let mut config = ClientConfig::new(self.endpoints.clone());
-        config.retry = Retry::For(self.timeout);
-        config.attempt_timeout = self.timeout.min(config.attempt_timeout);
-        config.connect_timeout = self.timeout.min(config.connect_timeout);
+        let mut endpoints = self.endpoints.clone();
+        if endpoints.is_empty() {
+            endpoints.push(ENDPOINT.to_owned());
+        }
+        let timeout = self.timeout.unwrap_or(TIMEOUT);
+        let mut config = ClientConfig::new(endpoints);
+        config.retry = Retry::For(timeout);
+        config.attempt_timeout = timeout.min(config.attempt_timeout);
+        config.connect_timeout = timeout.min(config.connect_timeout);
         Client::new(host, config)
     }
 }

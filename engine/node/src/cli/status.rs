@@ -10,16 +10,14 @@ use std::{
 /// Show what nodes say of themselves.
 #[derive(Debug, Args)]
 pub struct Status {
-    #[command(flatten)]
-    connection: Connection,
     /// Include a hash over the replicated state: replicas that applied the same entries have the same
     #[arg(long)]
     digest: bool,
 }
 
 /// Asks every endpoint once; fails when one does not answer.
-pub async fn run(host: Host, status: Status) -> ExitCode {
-    let client = status.connection.client(&host);
+pub async fn run(host: Host, status: Status, connection: Connection) -> ExitCode {
+    let client = connection.client(&host);
     let mut answers = Vec::new();
     for endpoint in client.endpoints() {
         let answer = if status.digest {
@@ -29,7 +27,7 @@ pub async fn run(host: Host, status: Status) -> ExitCode {
         };
         answers.push((endpoint.clone(), answer));
     }
-    let printed = if status.connection.json {
+    let printed = if connection.json {
         print_as_json(&answers)
     } else {
         print_table(&answers)

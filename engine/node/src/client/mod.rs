@@ -59,6 +59,9 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// How long one attempt may take once connected.
     pub attempt_timeout: Duration,
+    /// How long a watch may be silent before it is taken for dead and begun anew elsewhere. Nodes give a sign of life
+    /// more often ([`LimitsSection::watch_progress`](crate::config::LimitsSection::watch_progress)).
+    pub watch_silence: Duration,
     /// What happens after a failed attempt.
     pub retry: Retry,
     /// Whether commands are retried safely.
@@ -72,6 +75,7 @@ impl ClientConfig {
             endpoints,
             connect_timeout: Duration::from_secs(2),
             attempt_timeout: Duration::from_secs(8),
+            watch_silence: Duration::from_secs(20),
             retry: Retry::For(Duration::from_secs(15)),
             sessions: Sessions::Own,
         }

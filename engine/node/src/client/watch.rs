@@ -8,15 +8,15 @@ use crate::{
     wire::{KeySet, WatchEvent, WatchLine},
 };
 use bytes::{Bytes, BytesMut};
+use holdfast_host::{Host, Moment};
 use http::Method;
 use http_body_util::BodyExt;
 use std::{sync::atomic::Ordering, time::Duration};
 
 /// Longest line that is read: one revision's events.
 const MAX_LINE_BYTES: usize = 64 << 20;
-/// How long a watch may be silent before it is taken for dead and begun anew elsewhere. Nodes give a sign of life
-/// more often.
-const SILENCE: Duration = Duration::from_secs(20);
+/// The least time that a watch is listened to, however long it was not: what came meanwhile waits to be read.
+const LISTEN: Duration = Duration::from_millis(100);
 
 /// What a watch tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,18 +60,19 @@ impl Watch {
         self.next
     }
 
-    /// Waits for the next item.
+    /// Waits for the next item. When this is dropped while it waits, nothing is lost: a later call goes on.
     ///
     /// # Errors
     /// [`ProblemKind::Compacted`] when events are missing for good: read the keys anew. Otherwise what went wrong
-    /// with the last node tried, when all were tried for as long as the client's [`Retry`] says.
+    /// with the last node tried, when all were tried for as long as the client's [`Retry`] says, counted from the
+    /// first failure: a watch may be quiet for any time before.
     pub async fn next(&mut self) -> Result<WatchItem, ClientError> {
         let host = self.client.shared.host.clone();
         let patience = match self.client.shared.config.retry {
             Retry::Never => Duration::ZERO,
             Retry::For(patience) => patience,
         };
-        let deadline = host.now().saturating_add(patience);
+        let mut deadline = None;
         let mut attempt = 0;
         loop {
             let error = match self.read_on().await {
@@ -86,6 +87,7 @@ impl Watch {
             if !is_final {
                 self.client.shared.rotation.fetch_add(1, Ordering::Relaxed);
             }
+            let deadline = *deadline.get_or_insert_with(|| host.now().saturating_add(patience));
             if is_final || !self.client.pause(attempt, deadline).await {
                 return Err(error);
             }
@@ -95,17 +97,20 @@ impl Watch {
 
     async fn read_on(&mut self) -> Result<WatchItem, ClientError> {
         loop {
-            let mut lines = match self.lines.take() {
-                Some(lines) => lines,
-                None => self.connect().await?,
-            };
-            let host = &self.client.shared.host;
-            let line = host
-                .timeout(SILENCE, lines.next())
+            if self.lines.is_none() {
+                self.lines = Some(self.connect().await?);
+            }
+            // It stays where it is while it is waited for: whoever drops this call keeps the connection.
+            let lines = self.lines.as_mut().expect("it was just there");
+            let shared = &self.client.shared;
+            let silent = shared.host.now().since(lines.heard_at);
+            let left = shared.config.watch_silence.saturating_sub(silent);
+            let line = shared
+                .host
+                .timeout(left.max(LISTEN), lines.next(&shared.host))
                 .await
                 .unwrap_or_else(|_| Err("the watch fell silent".to_owned()))
                 .map_err(ClientError::Unknown)?;
-            self.lines = Some(lines);
             match line {
                 WatchLine::Created { from_revision, .. } => {
                     self.next.get_or_insert(from_revision);
@@ -152,6 +157,8 @@ impl Watch {
             return Ok(Lines {
                 opened,
                 buffer: BytesMut::new(),
+                searched: 0,
+                heard_at: shared.host.now(),
             });
         }
         let (_sender, status, body) = opened;
@@ -169,19 +176,24 @@ impl Watch {
 struct Lines {
     opened: Opened,
     buffer: BytesMut,
+    /// So much of the buffer holds no end of a line.
+    searched: usize,
+    heard_at: Moment,
 }
 
 impl Lines {
-    async fn next(&mut self) -> Result<WatchLine, String> {
-        let mut searched = 0;
+    async fn next(&mut self, host: &Host) -> Result<WatchLine, String> {
         loop {
-            if let Some(at) = self.buffer[searched..].iter().position(|b| *b == b'\n') {
-                let line = self.buffer.split_to(searched + at + 1);
+            let mut rest = self.buffer[self.searched..].iter();
+            if let Some(at) = rest.position(|b| *b == b'\n') {
+                let line = self.buffer.split_to(self.searched + at + 1);
+                self.searched = 0;
                 return serde_json::from_slice(&line)
                     .map_err(|error| format!("a watch line does not decode: {error}"));
             }
-            searched = self.buffer.len();
+            self.searched = self.buffer.len();
             let frame = self.opened.2.frame().await;
+            self.heard_at = host.now();
             let frame = frame
                 .ok_or("the watch ended")?
                 .map_err(|error| format!("the watch broke off: {error}"))?;

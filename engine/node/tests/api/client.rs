@@ -3,7 +3,7 @@
 use crate::{node::TestNode, proxy::Proxy};
 use holdfast_kv::KvCommand;
 use holdfast_node::{
-    client::{Client, ClientConfig, ClientError, Condition, RangeQuery, Retry, WatchItem},
+    client::{Client, ClientConfig, ClientError, Condition, RangeQuery, Retry, Watch, WatchItem},
     http::ProblemKind,
     race::{First, first},
     wire::{Consistency, Key, KeySet, TxnOp, TxnPut, TxnRequest, Value},
@@ -137,6 +137,50 @@ fn a_watch_outlives_its_node() {
     }
     let expected: Vec<u64> = (2..22).collect();
     assert_eq!(seen, expected, "nothing missed, nothing twice");
+}
+
+/// The node stays away for longer than the client goes on trying, but the client has not tried yet.
+#[test]
+fn a_watch_outlives_a_node_that_falls_silent() {
+    let node = TestNode::start();
+    let proxy = Proxy::start(node.address, 1);
+    let mut config = ClientConfig::new(vec![proxy.address.to_string()]);
+    config.retry = Retry::For(Duration::from_secs(1));
+    config.watch_silence = Duration::from_secs(2);
+    let client = Client::new(node.host(), config);
+    let mut watch = client.watch(KeySet::prefix("k"), Some(1));
+    node.runtime.block_on(async {
+        // The first connection is open and says nothing any more.
+        let none = node.host().timeout(Duration::from_millis(200), watch.next());
+        none.await.expect_err("nothing has happened");
+    });
+    node.put("k", "v").expect_json();
+    match node.runtime.block_on(watch.next()).expect("it goes on") {
+        WatchItem::Events { revision, .. } => assert_eq!(revision, 2),
+        item => panic!("{item:?}"),
+    }
+}
+
+#[test]
+fn a_watch_that_is_not_waited_for_keeps_its_connection() {
+    let node = TestNode::start();
+    let client = client(&node, vec![node.address.to_string()]);
+    let mut watch = client.watch(KeySet::prefix("k"), Some(1));
+    let accepted = || node.metric("holdfast_http_connections_total");
+    let before = accepted();
+    let wait = |watch: &mut Watch| {
+        let host = node.host().clone();
+        let waited = async { host.timeout(Duration::from_millis(300), watch.next()).await };
+        node.runtime.block_on(waited)
+    };
+    for _ in 0..3 {
+        wait(&mut watch).expect_err("nothing has happened");
+    }
+    node.put("k", "v").expect_json();
+    let item = node.runtime.block_on(watch.next()).expect("it goes on");
+    assert!(matches!(item, WatchItem::Events { revision: 2, .. }));
+    // The watch's, the put's, and this look's.
+    assert_eq!(accepted() - before, 3);
 }
 
 #[test]

@@ -157,6 +157,23 @@ fn a_quiet_watch_gives_signs_of_life() {
 }
 
 #[test]
+fn a_quiet_watch_of_a_busy_store_gives_signs_of_life() {
+    let node =
+        TestNode::start_with(|config| config.limits.watch_progress = Duration::from_millis(300));
+    let mut watch = Watch::open(&node, "key=a", "");
+    assert_eq!(watch.line()["type"], "created");
+    let heard = std::thread::spawn(move || watch.line());
+    // Far more often than the watch is quiet for.
+    wait_for("a sign of life", || {
+        node.put("b", "1").expect_json();
+        heard.is_finished()
+    });
+    let line = heard.join().expect("a line");
+    assert_eq!(line["type"], "progress", "{line}");
+    assert!(line["revision"].as_u64() > Some(1), "{line}");
+}
+
+#[test]
 fn server_sent_events_resume_where_they_broke_off() {
     let node = TestNode::start();
     for value in ["1", "2", "3"] {
@@ -177,6 +194,15 @@ fn server_sent_events_resume_where_they_broke_off() {
             .expect("a line")
             .starts_with("data: {\"type\":\"events\",\"revision\":4")
     );
+    // A browser reconnects to the address at which it began.
+    for (query, from) in [("key=a&from_revision=2", 4), ("key=a&from_revision=5", 5)] {
+        let mut watch = Watch::open(&node, query, headers);
+        let created = watch.text().expect("a line");
+        assert!(
+            created.contains(&format!("\"from_revision\":{from}")),
+            "{created}"
+        );
+    }
     let bad = node.request("GET", "/v1/kv/watch?key=a", &["Last-Event-ID: x"], b"");
     bad.expect_problem(400, "bad-request");
 }

@@ -102,6 +102,11 @@ fn a_wrong_configuration_is_refused_by_name() {
         code == Some(2) && stderr.contains("no/such.toml"),
         "{stderr}"
     );
+    let (code, stderr) = run(&["serve", "--endpoint", "127.0.0.1:1"]);
+    assert!(
+        code == Some(2) && stderr.contains("not for `serve`"),
+        "{stderr}"
+    );
     let (code, stderr) = run(&["serve", "--lisen", "127.0.0.1:1"]);
     assert!(code == Some(2) && stderr.contains("--listen"), "{stderr}");
 }

@@ -7,3 +7,4 @@ mod engine;
 mod folder;
 mod life;
 mod ports;
+mod readme;

@@ -135,8 +135,8 @@ enum Request<S> {
         reply: oneshot::Sender<Result<S, RequestError>>,
     },
     Status {
-        digest: bool,
-        reply: oneshot::Sender<Status>,
+        with_state: bool,
+        reply: oneshot::Sender<(Status, Option<crate::State<S>>)>,
     },
     Transfer {
         to: NodeId,
@@ -154,6 +154,9 @@ enum Waiter<S> {
 /// A running replica; clones reach the same one. Dropping all of them does not stop it: [`shutdown`](Self::shutdown)
 /// does.
 pub struct ReplicaHandle<S> {
+    host: Host,
+    /// Held while a digest is made: one at a time, whatever is asked for.
+    digesting: Arc<tokio::sync::Mutex<()>>,
     requests: mpsc::Sender<Request<S>>,
     applied: watch::Receiver<Index>,
     failed: watch::Receiver<Option<String>>,
@@ -163,6 +166,8 @@ pub struct ReplicaHandle<S> {
 impl<S> Clone for ReplicaHandle<S> {
     fn clone(&self) -> Self {
         ReplicaHandle {
+            host: self.host.clone(),
+            digesting: self.digesting.clone(),
             requests: self.requests.clone(),
             applied: self.applied.clone(),
             failed: self.failed.clone(),
@@ -253,6 +258,8 @@ impl<S: StateMachine> ReplicaHandle<S> {
         };
         host.spawn("replica", driver.run());
         Ok(ReplicaHandle {
+            host,
+            digesting: Arc::default(),
             requests,
             applied,
             failed,
@@ -290,17 +297,28 @@ impl<S: StateMachine> ReplicaHandle<S> {
 
     /// A look at the replica.
     pub async fn status(&self) -> Result<Status, RequestError> {
-        self.ask_status(false).await
+        let (status, _) = self.ask_status(false).await?;
+        Ok(status)
     }
 
-    /// A look that includes the digest of the whole state; takes time in proportion to the state.
+    /// A look that includes the digest of the whole state; takes time in proportion to the state, during which the
+    /// replica goes on.
     pub async fn status_with_digest(&self) -> Result<Status, RequestError> {
-        self.ask_status(true).await
+        let _one_at_a_time = self.digesting.lock().await;
+        let (mut status, state) = self.ask_status(true).await?;
+        if let Some(state) = state {
+            status.digest = Some(self.host.blocking(move |_| state.digest()).await);
+        }
+        Ok(status)
     }
 
-    async fn ask_status(&self, digest: bool) -> Result<Status, RequestError> {
+    /// A look at the replica, and the state as it was then, if that is wanted: not the driver digests it.
+    async fn ask_status(
+        &self,
+        with_state: bool,
+    ) -> Result<(Status, Option<crate::State<S>>), RequestError> {
         let (reply, status) = oneshot::channel();
-        self.request(Request::Status { digest, reply })?;
+        self.request(Request::Status { with_state, reply })?;
         status.await.map_err(|_| RequestError::Stopped)
     }
 
@@ -586,8 +604,9 @@ impl<S: StateMachine> Driver<S> {
                     let _ = reply.send(Err(rejection.into()));
                 }
             },
-            Request::Status { digest, reply } => {
-                let _ = reply.send(self.status(digest));
+            Request::Status { with_state, reply } => {
+                let state = with_state.then(|| self.replica.state().clone());
+                let _ = reply.send((self.status(), state));
             }
             Request::Transfer { to } => self.replica.transfer_leader(now, to),
             Request::Shutdown { reply } => self.begin_shutdown(now, reply),
@@ -719,7 +738,7 @@ impl<S: StateMachine> Driver<S> {
         *self.counters.entry(name).or_default() += 1;
     }
 
-    fn status(&self, digest: bool) -> Status {
+    fn status(&self) -> Status {
         let raft = self.replica.raft();
         Status {
             id: raft.id(),
@@ -733,7 +752,7 @@ impl<S: StateMachine> Driver<S> {
             snapshot_index: self.replica.snapshot().map_or(0, |s| s.meta.index),
             pending: self.replica.pending(),
             sessions: self.replica.state().sessions(),
-            digest: digest.then(|| self.replica.state().digest()),
+            digest: None,
             storage: self.stats,
             counters: self.counters.clone(),
         }
