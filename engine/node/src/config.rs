@@ -41,6 +41,10 @@ pub struct NodeSection {
     pub peer_listen: SocketAddr,
     /// Listen beyond loopback although clients and peers are not authenticated.
     pub insecure: bool,
+    /// How long a node that is told to stop still takes new connections, while `/readyz` says that it leaves: time for
+    /// whoever sends clients here to notice.
+    #[serde(deserialize_with = "units::duration")]
+    pub lame_duck: Duration,
 }
 
 impl Default for NodeSection {
@@ -51,6 +55,7 @@ impl Default for NodeSection {
             listen: (Ipv4Addr::LOCALHOST, 7480).into(),
             peer_listen: (Ipv4Addr::LOCALHOST, 7481).into(),
             insecure: false,
+            lame_duck: Duration::from_millis(500),
         }
     }
 }
@@ -98,9 +103,14 @@ fn peers_by_number<'de, D: Deserializer<'de>>(de: D) -> Result<BTreeMap<u64, Str
     BTreeMap::<String, String>::deserialize(de)?
         .into_iter()
         .map(|(id, address)| {
-            let number = id.parse().map_err(|_| {
+            let number: u64 = id.parse().map_err(|_| {
                 de::Error::custom(format!("a peer's key must be its number, not `{id}`"))
             })?;
+            // `1` and `01` would be two keys for one node, and one of the addresses would be lost.
+            if number.to_string() != id {
+                let message = format!("a peer's key must be written `{number}`, not `{id}`");
+                return Err(de::Error::custom(message));
+            }
             Ok((number, address))
         })
         .collect()
@@ -306,6 +316,14 @@ impl NodeConfig {
         }
         if self.cluster.name.is_empty() {
             return Some("cluster.name must not be empty".into());
+        }
+        let mut owners = BTreeMap::new();
+        for (id, address) in &members {
+            if let Some(other) = owners.insert(address, id) {
+                return Some(format!(
+                    "cluster.peers.{other} and cluster.peers.{id} are both `{address}`: every member has an address of its own"
+                ));
+            }
         }
         members.iter().find_map(|(id, address)| {
             let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
@@ -577,6 +595,10 @@ mod tests {
             "[cluster]\npeers = { a = \"x:1\" }\n",
             &["holdfast.toml:2:", "number"],
         );
+        check_refused(
+            "[cluster.peers]\n1 = \"x:1\"\n01 = \"y:1\"\n",
+            &["holdfast.toml:", "`1`", "`01`"],
+        );
         check_refused("[node\n", &["holdfast.toml:1:"]);
     }
 
@@ -585,6 +607,10 @@ mod tests {
         check_invalid("[node]\nid = 0", "start at 1");
         check_invalid("[cluster]\npeers = { 2 = \"x:1\" }", "lists only 2");
         check_invalid("[cluster]\npeers = { 1 = \"x\" }", "cluster.peers.1");
+        check_invalid(
+            "[cluster]\npeers = { 1 = \"x:1\", 2 = \"y:1\", 3 = \"x:1\" }",
+            "cluster.peers.1 and cluster.peers.3 are both `x:1`",
+        );
         check_invalid(
             "[raft]\nheartbeat_interval = \"1s\"",
             "half of raft.election_timeout",

@@ -31,12 +31,13 @@
 //! ```
 //!
 //! # Starting and stopping
-//! A start takes the data folder (one process, one folder; a folder of another cluster or node is refused), takes the
+//! A start takes the data folder (one process, one folder; a folder of another cluster, of
+//! other members or of another node is refused), takes the
 //! clients' address, recovers log and snapshots (damage among synced records is an error that names them, and nothing
-//! is deleted), and joins. `/healthz` says that the node's storage works, `/readyz` that requests will be served.
+//! is deleted), and joins. `/healthz` says that the node's storage works, `/readyz` that a linearizable read is served.
 //!
-//! SIGTERM and SIGINT end it in order: `/readyz` turns 503, watches end with a line that says so, requests under way
-//! finish for up to `--drain`, a leader hands over and stays until another leads, the log is synced, and the exit code
+//! SIGTERM and SIGINT end it in order: `/readyz` turns 503 and watches end with a line that says so, after
+//! `node.lame_duck` no new connection is taken, requests under way finish for up to `--drain`, a leader hands over and stays until another leads, the log is synced, and the exit code
 //! is 0. A second signal ends it at once. A kill at any moment loses nothing that was acknowledged. When storage fails
 //! for good the node stops with exit code 1: down is better than wrong.
 

@@ -30,6 +30,7 @@ pub struct Node {
     replica: ReplicaHandle<Kv>,
     api: Arc<Api>,
     server: Server,
+    lame_duck: Duration,
 }
 
 /// Why a node does not start. The folder is as it was, and nothing listens.
@@ -84,6 +85,7 @@ impl Node {
                 replica,
                 api,
                 server,
+                lame_duck: config.node.lame_duck,
             }),
             Err(error) => {
                 host.blocking(move |disk| folder.close(disk)).await;
@@ -112,10 +114,12 @@ impl Node {
         }
     }
 
-    /// Stops in order: turns new clients away, ends watches with a line that says so, lets requests under way finish
-    /// for up to `drain`, hands leadership over, syncs, and gives the folder back.
+    /// Stops in order: says that it is not ready and ends watches with a line that says so, a little later turns new
+    /// clients away, lets requests under way finish for up to `drain`, hands leadership over, syncs, and gives the
+    /// folder back.
     pub async fn shutdown(self, drain: Duration) {
         self.api.begin_drain();
+        self.host.sleep(self.lame_duck.min(drain)).await;
         self.server.shutdown(drain).await;
         self.replica.shutdown().await;
         let folder = self.folder;

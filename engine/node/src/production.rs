@@ -4,7 +4,12 @@
 use crate::cli::LogFormat;
 use holdfast_host::{Host, tokio_host};
 use holdfast_node::race::{First, first};
-use std::{future::Future, io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{
+    future::Future,
+    io::{self, IsTerminal},
+    path::{Component, Path, PathBuf},
+    process::ExitCode,
+};
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
@@ -25,6 +30,25 @@ pub fn run<F: Future<Output = ExitCode>>(program: impl FnOnce(Host) -> F) -> Exi
     // Detached tasks have nothing left to say; blocking jobs under way are waited for in vain.
     runtime.shutdown_background();
     code
+}
+
+/// The path without any `..`, which a host's disk does not take: it keeps its files under a root. What operators write
+/// has none, and means what the operating system makes of it: the folder above the one that a link leads to.
+pub fn without_parents(path: &Path) -> io::Result<PathBuf> {
+    if !path.components().any(|part| part == Component::ParentDir) {
+        return Ok(path.to_owned());
+    }
+    let mut resolved = std::env::current_dir()?;
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                resolved = resolved.canonicalize()?;
+                resolved.pop();
+            }
+            part => resolved.push(part),
+        }
+    }
+    Ok(resolved)
 }
 
 /// A filter for [`start_logs`] as it was given, or what is wrong with it.

@@ -1,14 +1,16 @@
 use super::{Api, Problem, ProblemKind, json_reply};
 use crate::{
-    http::{Query, ReplyBody},
+    http::{Query, ReplyBody, Upload},
     metrics::{Kind, Page},
     wire::{Consistency, StatusReply, TransferRequest},
 };
 use holdfast_raft::Role;
-use holdfast_replica::Status;
+use holdfast_replica::{Rejection, RequestError, Status};
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
-use hyper::body::Incoming;
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
+
+/// How long a node may take to confirm that it is ready: who asks has a patience of its own, often of one second.
+const READY_WITHIN: Duration = Duration::from_millis(500);
 
 impl Api {
     pub(super) async fn status(&self, head: &Parts) -> Result<Response<ReplyBody>, Problem> {
@@ -20,7 +22,7 @@ impl Api {
         } else {
             self.replica.status().await
         };
-        let status = status.map_err(|_| self.stopped())?;
+        let status = status.map_err(|error| self.unable(error))?;
         let store = self.read(Consistency::Stale).await?;
         Ok(json_reply(&StatusReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -44,8 +46,12 @@ impl Api {
         }))
     }
 
-    pub(super) async fn transfer(&self, body: Incoming) -> Result<Response<ReplyBody>, Problem> {
-        let request: TransferRequest = self.json(body).await?;
+    pub(super) async fn transfer(
+        &self,
+        head: &Parts,
+        body: &mut Upload,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let request: TransferRequest = self.json(head, body).await?;
         if !self.about.members.contains_key(&request.to) {
             return Err(Problem::bad_request(format!(
                 "node {} is no member of this cluster",
@@ -68,7 +74,7 @@ impl Api {
         }
     }
 
-    /// Requests sent here will be served: a leader is known, its term's entries are applied, the node is not leaving.
+    /// Requests sent here are served: a linearizable read is at this moment, and the node is not leaving.
     pub(super) async fn ready(&self) -> Result<Response<ReplyBody>, Problem> {
         self.health()?;
         if self.is_draining.load(Ordering::Relaxed) {
@@ -77,15 +83,14 @@ impl Api {
                 "the node is stopping",
             ));
         }
-        let status = self.replica.status().await.map_err(|_| self.stopped())?;
-        if status.leader.is_none() {
-            return Err(Problem::new(ProblemKind::NoLeader, "no leader is known"));
-        }
-        if status.applied == 0 || status.applied < status.commit {
-            return Err(Problem::new(
-                ProblemKind::Unavailable,
-                format!("applied {} of {} entries", status.applied, status.commit),
-            ));
+        let read = self.replica.read(holdfast_replica::Consistency::Linearizable);
+        match self.host.timeout(READY_WITHIN, read).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(RequestError::Rejected(Rejection::TimedOut))) | Err(_) => {
+                let detail = "no quorum confirms that this node's state is current";
+                return Err(Problem::new(ProblemKind::Unavailable, detail));
+            }
+            Ok(Err(error)) => return Err(self.unable(error)),
         }
         Ok(text_reply("ok\n", "text/plain; charset=utf-8"))
     }
@@ -154,12 +159,14 @@ impl Api {
         self.replica.failed().borrow().clone()
     }
 
-    fn stopped(&self) -> Problem {
-        let detail = self.failure();
-        Problem::new(
-            ProblemKind::Unavailable,
-            detail.unwrap_or_else(|| "the replica has stopped".to_owned()),
-        )
+    /// Why the replica did not answer: it has stopped, perhaps because its storage failed, or cannot now.
+    fn unable(&self, error: RequestError) -> Problem {
+        match (error, self.failure()) {
+            (RequestError::Stopped, Some(failure)) => {
+                Problem::new(ProblemKind::Unavailable, failure)
+            }
+            (error, _) => super::refusal(error),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use super::{Api, Problem, ProblemKind, consistency, convert, is_read, json_reply, session};
 use crate::{
-    http::{Query, ReplyBody},
+    http::{Query, ReplyBody, Upload},
     wire::{DeleteReply, GetReply, PutReply},
 };
 use bytes::Bytes;
@@ -10,7 +10,6 @@ use holdfast_kv::{
 };
 use holdfast_replica::Session;
 use http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts};
-use hyper::body::Incoming;
 
 impl Api {
     /// One key: reads, puts or deletes it.
@@ -18,7 +17,7 @@ impl Api {
         &self,
         key: Bytes,
         head: &Parts,
-        body: Incoming,
+        body: &mut Upload,
     ) -> Result<Response<ReplyBody>, Problem> {
         self.check_key(&key)?;
         if is_read(head) {
@@ -60,7 +59,7 @@ impl Api {
         &self,
         key: Bytes,
         head: &Parts,
-        body: Incoming,
+        body: &mut Upload,
     ) -> Result<Response<ReplyBody>, Problem> {
         let (return_previous, session) = command_options(head)?;
         let compare = condition(&head.headers, &key)?;

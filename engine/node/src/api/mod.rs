@@ -19,6 +19,9 @@
 //! after `keys/` is the key, percent-encoded. `consistency` is `linearizable` (when nothing is said) or `stale`. A
 //! key's `ETag` is the revision of its last change in quotes.
 //!
+//! A POST's body is JSON and its `Content-Type` says so. What a web page of another origin asks (by its `Origin`) is
+//! refused: a browser on the node's machine must not make everybody's page a client.
+//!
 //! Every refusal is a problem document (RFC 9457) whose `type` names its [`ProblemKind`]; a parameter or member that is
 //! not known is refused, since a misspelt limit must not go unnoticed. A command may carry a session's ticket
 //! ([`SESSION_HEADER`]): retried with the same ticket, through whichever node, it is carried out once. With a ticket that
@@ -30,6 +33,7 @@
 mod admin;
 mod convert;
 mod keys;
+mod origin;
 mod range;
 mod route;
 mod txn;
@@ -37,7 +41,7 @@ mod watch;
 
 use crate::{
     config::{LimitsSection, NodeConfig},
-    http::{Handler, Problem, ProblemKind, ReplyBody, ServerStats, percent_decode, read_body},
+    http::{Handler, Problem, ProblemKind, ReplyBody, ServerStats, Upload, percent_decode},
     metrics::Metrics,
     wire::Consistency,
 };
@@ -119,19 +123,20 @@ impl Api {
     async fn answer(
         &self,
         route: Result<Route, Problem>,
-        request: Request<Incoming>,
+        head: &Parts,
+        body: &mut Upload,
     ) -> Result<Response<ReplyBody>, Problem> {
         let route = route?;
-        let (head, body) = request.into_parts();
+        origin::check(head)?;
         route.check_method(&head.method)?;
         match route {
-            Route::Key(key) => self.key(key, &head, body).await,
-            Route::Range => self.range(&head).await,
-            Route::Txn => self.txn(&head, body).await,
-            Route::Compact => self.compact(&head, body).await,
-            Route::Watch => self.watch(&head).await,
-            Route::Status => self.status(&head).await,
-            Route::Transfer => self.transfer(body).await,
+            Route::Key(key) => self.key(key, head, body).await,
+            Route::Range => self.range(head).await,
+            Route::Txn => self.txn(head, body).await,
+            Route::Compact => self.compact(head, body).await,
+            Route::Watch => self.watch(head).await,
+            Route::Status => self.status(head).await,
+            Route::Transfer => self.transfer(head, body).await,
             Route::Health => self.health(),
             Route::Ready => self.ready().await,
             Route::Metrics => self.metrics_page().await,
@@ -139,7 +144,12 @@ impl Api {
     }
 
     /// Reads a JSON body.
-    async fn json<T: serde::de::DeserializeOwned>(&self, body: Incoming) -> Result<T, Problem> {
+    async fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        head: &Parts,
+        body: &mut Upload,
+    ) -> Result<T, Problem> {
+        origin::check_json(head)?;
         let bytes = self.body(body, self.limits.body_bytes).await?;
         // The decoder would take an array for an object, its elements in the order of the members.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
@@ -150,8 +160,9 @@ impl Api {
         })
     }
 
-    async fn body(&self, body: Incoming, limit: u64) -> Result<Bytes, Problem> {
-        read_body(&self.host, body, limit as usize, self.limits.body_timeout).await
+    async fn body(&self, body: &mut Upload, limit: u64) -> Result<Bytes, Problem> {
+        let patience = self.limits.body_timeout;
+        body.read(&self.host, limit as usize, patience).await
     }
 
     /// The state that `consistency` promises.
@@ -224,7 +235,10 @@ impl Handler for Api {
             let wants_head_only = request.method() == Method::HEAD;
             let route = Route::of(request.uri().path());
             let name = route.as_ref().map_or("unknown", Route::name);
-            let answer = self.answer(route, request).await;
+            let (head, body) = request.into_parts();
+            let mut body = Upload::new(&head.headers, body);
+            let answer = self.answer(route, &head, &mut body).await;
+            body.drain(&self.host).await;
             let mut response = answer.unwrap_or_else(Problem::into_response);
             if wants_head_only {
                 leave_body_out(&mut response);

@@ -1,11 +1,10 @@
 use super::{Api, Problem, consistency, convert, is_read, json_reply, keys::unexpected, session};
 use crate::{
-    http::{Query, ReplyBody},
+    http::{Query, ReplyBody, Upload},
     wire::{CompactReply, CompactRequest, DeleteReply},
 };
 use holdfast_kv::{Delete, KeyRange, KvCommand, KvOutcome, MAX_COUNTED, RangeLimits};
 use http::{Response, request::Parts};
-use hyper::body::Incoming;
 
 impl Api {
     /// Many keys: reads or deletes them.
@@ -87,11 +86,11 @@ impl Api {
     pub(super) async fn compact(
         &self,
         head: &Parts,
-        body: Incoming,
+        body: &mut Upload,
     ) -> Result<Response<ReplyBody>, Problem> {
         Query::parse(head.uri.query())?.finish()?;
         let session = session(&head.headers)?;
-        let CompactRequest { revision } = self.json(body).await?;
+        let CompactRequest { revision } = self.json(head, body).await?;
         match self
             .carry_out(session, &KvCommand::Compact { revision })
             .await?

@@ -1,6 +1,6 @@
 use super::{Api, Problem, check_size, convert, json_reply, keys::unexpected, session};
 use crate::{
-    http::{Query, ReplyBody},
+    http::{Query, ReplyBody, Upload},
     wire::{
         self, CompareTarget, DeleteReply, Operator, PutReply, TxnOp, TxnReply, TxnRequest,
         TxnResult,
@@ -11,18 +11,17 @@ use holdfast_kv::{
     StepOutcome, Txn,
 };
 use http::{Response, request::Parts};
-use hyper::body::Incoming;
 
 impl Api {
     /// A transaction.
     pub(super) async fn txn(
         &self,
         head: &Parts,
-        body: Incoming,
+        body: &mut Upload,
     ) -> Result<Response<ReplyBody>, Problem> {
         Query::parse(head.uri.query())?.finish()?;
         let session = session(&head.headers)?;
-        let request: TxnRequest = self.json(body).await?;
+        let request: TxnRequest = self.json(head, body).await?;
         let command = KvCommand::Txn(self.transaction(request)?);
         match self.carry_out(session, &command).await? {
             KvOutcome::Txn {

@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 
 /// Most encoded pieces that wait for a slow client; until there is room nothing more is read for it.
 const PIECES: usize = 4;
-/// Bytes above which a piece is sent; a piece ends with the line that passes them.
+/// Bytes above which lines are sent, and the most that are sent at once.
 const PIECE_BYTES: usize = 64 << 10;
 /// About how many events are read out of the store at once.
 const EVENTS: usize = 256;
@@ -162,6 +162,7 @@ impl Api {
             state,
             closing: self.watches.closing.subscribe(),
             progress: self.watches.progress,
+            patience: self.limits.write_timeout,
             _slot: slot,
         };
         self.host.spawn("watch", watcher.run(store));
@@ -246,6 +247,8 @@ struct Watcher {
     state: watch::Receiver<Option<Kv>>,
     closing: watch::Receiver<bool>,
     progress: Duration,
+    /// How long the client may take nothing.
+    patience: Duration,
     _slot: Slot,
 }
 
@@ -384,8 +387,15 @@ impl Watcher {
         self.send_piece(piece).await
     }
 
+    /// Sends bytes on, as fast as the client takes them. One that takes nothing for long has gone, whatever its
+    /// connection says: what waits here holds a whole state of the store.
     async fn send_piece(&mut self, piece: Vec<u8>) -> Result<(), End> {
-        self.pieces.send(piece.into()).await?;
+        let mut piece = Bytes::from(piece);
+        while !piece.is_empty() {
+            let next = piece.split_to(piece.len().min(PIECE_BYTES));
+            let sent = self.host.timeout(self.patience, self.pieces.send(next));
+            sent.await.map_err(|_| End::Gone)??;
+        }
         self.sent_at = self.host.now();
         Ok(())
     }

@@ -1,5 +1,5 @@
 use super::LogFormat;
-use crate::production::{parse_log_filter, stop_signal};
+use crate::production::{parse_log_filter, stop_signal, without_parents};
 use clap::Args;
 use holdfast_host::{Host, read_file};
 use holdfast_node::{
@@ -71,12 +71,13 @@ impl Serve {
             Some(file) => NodeConfig::parse(&read_config(host, file).await?, file)?,
             None => NodeConfig::default(),
         };
-        self.apply_to(&mut config);
+        self.apply_to(&mut config)?;
         config.validate()?;
+        config.node.data = resolved(&config.node.data)?;
         Ok(config)
     }
 
-    fn apply_to(&self, config: &mut NodeConfig) {
+    fn apply_to(&self, config: &mut NodeConfig) -> Result<(), ConfigError> {
         fn set<T: Clone>(target: &mut T, given: &Option<T>) {
             if let Some(given) = given {
                 target.clone_from(given);
@@ -89,24 +90,40 @@ impl Serve {
         set(&mut config.cluster.name, &self.cluster_name);
         config.node.insecure |= self.insecure;
         if !self.peers.is_empty() {
-            config.cluster.peers = BTreeMap::from_iter(self.peers.iter().cloned());
+            config.cluster.peers = BTreeMap::new();
         }
+        for (node, address) in &self.peers {
+            if let Some(other) = config.cluster.peers.insert(*node, address.clone()) {
+                let message = format!("--peer names node {node} twice: `{other}` and `{address}`");
+                return Err(fault(None, message));
+            }
+        }
+        Ok(())
     }
 }
 
 async fn read_config(host: &Host, file: &Path) -> Result<String, ConfigError> {
-    let path = file.to_owned();
+    let path = resolved(file)?;
     let read = host
         .blocking(move |disk| read_file(disk, &path, MAX_CONFIG_BYTES))
         .await;
     let text = read
         .map_err(|error| error.to_string())
         .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned()));
-    text.map_err(|message| ConfigError {
-        file: Some(file.to_owned()),
+    text.map_err(|message| fault(Some(file), message))
+}
+
+/// A path as an operator wrote it, in a form that the host's disk takes.
+fn resolved(path: &Path) -> Result<PathBuf, ConfigError> {
+    without_parents(path).map_err(|error| fault(Some(path), error.to_string()))
+}
+
+fn fault(file: Option<&Path>, message: String) -> ConfigError {
+    ConfigError {
+        file: file.map(Path::to_owned),
         line: None,
         message,
-    })
+    }
 }
 
 /// Runs a node until a signal or a fatal error.

@@ -1,6 +1,7 @@
 use super::{Problem, ProblemKind};
 use bytes::{Bytes, BytesMut};
 use holdfast_host::Host;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
@@ -11,9 +12,16 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// Most bytes that are taken in of a body that nobody reads.
+const DRAIN_BYTES: usize = 16 << 20;
+/// How long they may take.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// Most bytes of a response that are handed over at once: a client's pace is told by how it takes them.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// What a response carries.
 pub enum ReplyBody {
-    /// All of it, known beforehand; `None` once sent.
+    /// What is left of it, known beforehand; `None` once sent.
     Full(Option<Bytes>),
     /// Pieces as they come, until the sender is dropped.
     Stream(mpsc::Receiver<Bytes>),
@@ -36,7 +44,11 @@ impl Body for ReplyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
-            ReplyBody::Full(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            ReplyBody::Full(left) => Poll::Ready(left.take().map(|mut bytes| {
+                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+                *left = (!bytes.is_empty()).then_some(bytes);
+                Ok(Frame::data(piece))
+            })),
             ReplyBody::Stream(pieces) => pieces
                 .poll_recv(cx)
                 .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
@@ -57,31 +69,71 @@ impl Body for ReplyBody {
     }
 }
 
-/// Reads a request's body of at most `limit` bytes, which must arrive within `patience`.
-pub async fn read_body(
-    host: &Host,
+/// A request's body.
+pub struct Upload {
     body: Incoming,
-    limit: usize,
-    patience: Duration,
-) -> Result<Bytes, Problem> {
-    // The announced length is refused before a byte of it is read.
-    if body.size_hint().lower() > limit as u64 {
-        return Err(too_large(limit));
-    }
-    host.timeout(patience, read_frames(body, limit))
-        .await
-        .unwrap_or_else(|_| {
-            Err(Problem::new(
-                ProblemKind::RequestTimeout,
-                format!(
-                    "the body did not arrive within {} s",
-                    patience.as_secs_f64()
-                ),
-            ))
-        })
+    /// The client waits to be asked for it (`Expect: 100-continue`), and has not been.
+    is_held_back: bool,
+    /// It did not come in time.
+    is_late: bool,
 }
 
-async fn read_frames(mut body: Incoming, limit: usize) -> Result<Bytes, Problem> {
+impl Upload {
+    /// The body that came with `headers`.
+    pub fn new(headers: &HeaderMap, body: Incoming) -> Self {
+        let expects = headers.get(header::EXPECT);
+        Upload {
+            body,
+            is_held_back: expects.is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+            is_late: false,
+        }
+    }
+
+    /// Reads all of it: at most `limit` bytes, which must arrive within `patience`.
+    pub async fn read(
+        &mut self,
+        host: &Host,
+        limit: usize,
+        patience: Duration,
+    ) -> Result<Bytes, Problem> {
+        // The announced length is refused before a byte of it is read.
+        if self.body.size_hint().lower() > limit as u64 {
+            return Err(too_large(limit));
+        }
+        self.is_held_back = false;
+        match host.timeout(patience, read_frames(&mut self.body, limit)).await {
+            Ok(read) => read,
+            Err(_) => {
+                self.is_late = true;
+                let seconds = patience.as_secs_f64();
+                let detail = format!("the body did not arrive within {seconds} s");
+                Err(Problem::new(ProblemKind::RequestTimeout, detail))
+            }
+        }
+    }
+
+    /// Takes in what the client still sends, within bounds, before it is answered. To close a connection on which bytes
+    /// arrive is to reset it, and a client that is still sending would never see why it was refused.
+    pub async fn drain(mut self, host: &Host) {
+        if self.is_held_back || self.is_late || self.body.is_end_stream() {
+            return;
+        }
+        let drained = async {
+            let mut left = DRAIN_BYTES;
+            while let Some(Ok(frame)) = self.body.frame().await {
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                match left.checked_sub(len) {
+                    Some(rest) => left = rest,
+                    None => return,
+                }
+            }
+        };
+        // Whoever is slower than that is answered all the same.
+        let _ = host.timeout(DRAIN_TIME, drained).await;
+    }
+}
+
+async fn read_frames(body: &mut Incoming, limit: usize) -> Result<Bytes, Problem> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -6,8 +6,9 @@ mod problem;
 mod query;
 mod rt;
 mod server;
+mod streams;
 
-pub use body::{ReplyBody, read_body};
+pub use body::{ReplyBody, Upload};
 pub use date::http_date;
 pub use problem::{Document, Problem, ProblemKind};
 pub use query::{Query, percent_decode, percent_encode};

@@ -14,6 +14,8 @@ pub enum ProblemKind {
     BadRequest,
     /// Nothing lives at this path: 404.
     UnknownRoute,
+    /// A web page of another origin asks: 403.
+    ForeignOrigin,
     /// The key is not there: 404.
     KeyNotFound,
     /// The path does not take this method: 405.
@@ -36,6 +38,8 @@ pub enum ProblemKind {
     TooLarge,
     /// The revision asked for has not happened yet: 400.
     FutureRevision,
+    /// The body is of a media type that is not taken here: 415.
+    UnsupportedMediaType,
     /// Headers over a limit: 431.
     HeadersTooLarge,
     /// No leader is known; certainly not carried out: 503.
@@ -52,9 +56,11 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [ProblemKind; 19] = [
+    pub const ALL: [ProblemKind; 21] = [
         ProblemKind::BadRequest,
         ProblemKind::UnknownRoute,
+        ProblemKind::ForeignOrigin,
+        ProblemKind::UnsupportedMediaType,
         ProblemKind::KeyNotFound,
         ProblemKind::MethodNotAllowed,
         ProblemKind::RequestTimeout,
@@ -95,6 +101,16 @@ impl ProblemKind {
                 StatusCode::NOT_FOUND,
                 "unknown-route",
                 "Nothing lives at this path",
+            ),
+            Self::ForeignOrigin => (
+                StatusCode::FORBIDDEN,
+                "foreign-origin",
+                "A web page of another origin may not ask",
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body's media type is not taken here",
             ),
             Self::KeyNotFound => (
                 StatusCode::NOT_FOUND,

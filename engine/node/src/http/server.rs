@@ -1,4 +1,7 @@
-use super::{HostExecutor, HostIo, HostTimer, Problem, ProblemKind, ReplyBody, http_date};
+use super::{
+    HostExecutor, HostIo, HostTimer, Problem, ProblemKind, ReplyBody, http_date,
+    streams::{Streams, Watched},
+};
 use crate::race::{First, first};
 use bytes::{Bytes, BytesMut};
 use holdfast_host::{BoxFuture, Host, Listener, Stream, TaskHandle};
@@ -236,8 +239,16 @@ impl Connection {
 
     async fn serve_http2(&mut self, io: HostIo) -> hyper::Result<()> {
         let (host, handler, limits) = (self.host.clone(), self.handler.clone(), self.limits);
-        let service =
-            service_fn(move |request| answer(host.clone(), handler.clone(), limits, request));
+        let streams = Streams::new(&host);
+        let begun = streams.clone();
+        let service = service_fn(move |request| {
+            let open = begun.begin();
+            let answer = answer(host.clone(), handler.clone(), limits, request);
+            async move {
+                let response = answer.await?;
+                Ok::<_, Infallible>(response.map(|body| Watched::new(body, open)))
+            }
+        });
         let connection = http2::Builder::new(HostExecutor(self.host.clone()))
             .timer(self.timer.clone())
             .auto_date_header(false)
@@ -246,10 +257,24 @@ impl Connection {
             .keep_alive_interval(limits.head_timeout)
             .keep_alive_timeout(limits.write_timeout)
             .serve_connection(io, service);
-        run(&mut self.phases, pin!(connection), |connection| {
+        let host = self.host.clone();
+        let mut connection = pin!(connection);
+        let served = run(&mut self.phases, connection.as_mut(), |connection| {
             connection.graceful_shutdown();
-        })
-        .await
+        });
+        match first(served, given_up(&host, limits, &streams)).await {
+            First::One(ended) => ended,
+            // Cut: a client that has asked for nothing for so long loses nothing, one that takes nothing has gone.
+            First::Other(()) => Ok(()),
+        }
+    }
+}
+
+/// Completes when an HTTP/2 connection is not worth keeping: nothing is asked on it, or an answer is not taken.
+async fn given_up(host: &Host, limits: HttpLimits, streams: &Streams) {
+    let look = limits.head_timeout.min(limits.write_timeout) / 4;
+    while !streams.are_idle(limits.head_timeout) && !streams.have_stalled(limits.write_timeout) {
+        host.sleep(look).await;
     }
 }
 
