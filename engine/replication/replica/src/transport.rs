@@ -13,24 +13,29 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::Poll,
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadHalf},
-    sync::mpsc,
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf},
+    sync::{mpsc, oneshot},
 };
+
+#[cfg(test)]
+mod tests;
 
 /// Most messages that wait for one peer; when it is full new ones are dropped, which Raft treats as loss.
 const OUTBOX_MESSAGES: usize = 4096;
+/// Most bytes of messages that wait for one peer, about; a message is taken whatever its size when none waits.
+const OUTBOX_BYTES: usize = 32 << 20;
 /// Most bytes written to a peer at once.
 const BATCH_BYTES: usize = 256 * 1024;
-/// Most connections from peers at a time: a few of each while old ones time out.
+/// Most connections from peers at a time: one of each member, and those that have not said yet whose they are.
 const MAX_INBOUND: usize = 256;
 
 /// What the transport tells the replica.
@@ -54,7 +59,26 @@ pub(crate) struct Link {
 
 /// The sending side: one bounded queue and one task a peer.
 pub(crate) struct Outboxes {
-    queues: BTreeMap<NodeId, mpsc::Sender<Message>>,
+    queues: BTreeMap<NodeId, Outbox>,
+}
+
+struct Outbox {
+    queue: mpsc::Sender<Message>,
+    /// What the messages in the queue take, about.
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Outbox {
+    fn send(&self, message: Message) -> bool {
+        let size = message.wire_bytes();
+        let before = self.bytes.fetch_add(size, Ordering::Relaxed);
+        let has_room = before == 0 || before + size <= OUTBOX_BYTES;
+        let is_sent = has_room && self.queue.try_send(message).is_ok();
+        if !is_sent {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        }
+        is_sent
+    }
 }
 
 impl Outboxes {
@@ -65,14 +89,16 @@ impl Outboxes {
                 continue;
             }
             let (send, receive) = mpsc::channel(OUTBOX_MESSAGES);
+            let bytes = Arc::new(AtomicUsize::new(0));
             let sender = Sender {
                 link: link.clone(),
                 peer,
                 address: address.clone(),
                 queue: receive,
+                bytes: bytes.clone(),
             };
             link.host.spawn("replica-send", sender.run());
-            queues.insert(peer, send);
+            queues.insert(peer, Outbox { queue: send, bytes });
         }
         Outboxes { queues }
     }
@@ -81,7 +107,7 @@ impl Outboxes {
     pub fn send(&self, to: NodeId, message: Message) -> bool {
         self.queues
             .get(&to)
-            .is_some_and(|queue| queue.try_send(message).is_ok())
+            .is_some_and(|outbox| outbox.send(message))
     }
 }
 
@@ -90,12 +116,14 @@ struct Sender {
     peer: NodeId,
     address: String,
     queue: mpsc::Receiver<Message>,
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Sender {
     async fn run(mut self) {
         let mut backoff = Duration::from_millis(20);
         while let Some(first) = self.queue.recv().await {
+            self.took(&first);
             match self
                 .link
                 .host
@@ -113,10 +141,22 @@ impl Sender {
                     self.link.host.sleep(backoff).await;
                     backoff = (backoff * 2).min(self.link.patience);
                     // What waited meanwhile is stale: Raft sends anew what still matters.
-                    while self.queue.try_recv().is_ok() {}
+                    while self.take_waiting().is_some() {}
                 }
             }
         }
+    }
+
+    /// The next message, if one waits.
+    fn take_waiting(&mut self) -> Option<Message> {
+        let message = self.queue.try_recv().ok()?;
+        self.took(&message);
+        Some(message)
+    }
+
+    fn took(&self, message: &Message) {
+        self.bytes
+            .fetch_sub(message.wire_bytes(), Ordering::Relaxed);
     }
 
     async fn report(&self) {
@@ -188,16 +228,13 @@ impl Sender {
             buffer.clear();
             wire::encode(&message, &mut buffer);
             while buffer.len() < BATCH_BYTES {
-                let Ok(message) = self.queue.try_recv() else {
+                let Some(message) = self.take_waiting() else {
                     break;
                 };
                 wire::encode(&message, &mut buffer);
             }
-            let write = write.write_all(&buffer);
-            match self.link.host.timeout(self.link.patience, write).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => break Err(error),
-                Err(_) => break Err(io::ErrorKind::TimedOut.into()),
+            if let Err(error) = self.link.write(&mut write, &buffer).await {
+                break Err(error);
             }
         };
         reader.abort();
@@ -216,6 +253,29 @@ impl Sender {
             self.queue.poll_recv(cx).map(Ok)
         })
         .await
+        .inspect(|message| {
+            if let Some(message) = message {
+                self.took(message);
+            }
+        })
+    }
+}
+
+impl Link {
+    /// Writes all of it. Given up when the far end takes nothing for too long: on a slow link a batch may take longer.
+    async fn write(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        mut bytes: &[u8],
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let taken = self.host.timeout(self.patience, stream.write(bytes)).await;
+            match taken.map_err(|_| io::ErrorKind::TimedOut)?? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                taken => bytes = &bytes[taken..],
+            }
+        }
+        Ok(())
     }
 }
 
@@ -237,6 +297,7 @@ pub(crate) async fn accept(
     members: Arc<Vec<NodeId>>,
 ) {
     let open = Arc::new(AtomicUsize::new(0));
+    let callers = Callers::default();
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -252,12 +313,29 @@ pub(crate) async fn accept(
         }
         open.fetch_add(1, Ordering::Relaxed);
         let (link, members, open) = (link.clone(), members.clone(), open.clone());
+        let callers = callers.clone();
         link.host.clone().spawn("replica-receive", async move {
-            if let Err(error) = receive(&link, stream, from, &members).await {
+            if let Err(error) = receive(&link, stream, from, &members, &callers).await {
                 tracing::debug!(%from, %error, "connection from peer ended");
             }
             open.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+/// The newest connection of each peer: who calls again has given the one before up, and its end may never be told here
+/// (a peer that lost power says nothing, and a peer with nothing to say is silent too).
+#[derive(Clone, Default)]
+struct Callers(Arc<Mutex<BTreeMap<NodeId, oneshot::Sender<()>>>>);
+
+impl Callers {
+    /// Notes a peer's connection; completes when the peer has made a newer one.
+    fn note(&self, peer: NodeId) -> oneshot::Receiver<()> {
+        let (replace, replaced) = oneshot::channel();
+        let mut callers = self.0.lock().expect("no panic under this lock");
+        // Dropping the sender ends the connection before.
+        callers.insert(peer, replace);
+        replaced
     }
 }
 
@@ -266,11 +344,12 @@ async fn receive(
     mut stream: Stream,
     from: SocketAddr,
     members: &[NodeId],
+    callers: &Callers,
 ) -> io::Result<()> {
     let mut body = Vec::new();
     let hello = link
         .host
-        .timeout(link.patience, read_frame::<Hello>(&mut stream, &mut body));
+        .timeout(link.patience, read_hello(&mut stream, &mut body));
     let hello = hello
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -285,9 +364,27 @@ async fn receive(
         );
         return Ok(());
     }
+    let mut replaced = callers.note(hello.from);
+    let mut messages = pin!(take_messages(link, stream, hello, body));
+    poll_fn(|cx| {
+        if Pin::new(&mut replaced).poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::other("the peer has called again")));
+        }
+        messages.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Hands a peer's messages on until its connection, or the replica, ends.
+async fn take_messages(
+    link: &Link,
+    stream: Stream,
+    hello: Hello,
+    mut body: Vec<u8>,
+) -> io::Result<()> {
     let mut stream = tokio::io::BufReader::with_capacity(64 * 1024, stream);
     loop {
-        let message: Message = read_frame(&mut stream, &mut body).await?;
+        let message: Message = read_frame(&mut stream, &mut body, wire::MAX_BODY_BYTES).await?;
         if message.from() != hello.from {
             return Err(io::Error::other("a message in another node's name"));
         }
@@ -296,18 +393,28 @@ async fn receive(
         }
         // The batch has been read: one byte says so.
         if stream.buffer().is_empty() {
-            stream.get_mut().write_all(&[1]).await?;
+            link.write(stream.get_mut(), &[1]).await?;
         }
     }
 }
 
+/// The first frame: from whom nobody knows yet, and so no longer than it ever is.
+async fn read_hello(
+    stream: &mut (impl AsyncReadExt + Unpin),
+    body: &mut Vec<u8>,
+) -> io::Result<Hello> {
+    read_frame(stream, body, wire::MAX_HELLO_BYTES).await
+}
+
+/// A frame with a body of at most `limit` bytes; a longer one is refused before there is room made for it.
 async fn read_frame<T: serde::de::DeserializeOwned>(
     stream: &mut (impl AsyncReadExt + Unpin),
     body: &mut Vec<u8>,
+    limit: usize,
 ) -> io::Result<T> {
     let mut header = [0; wire::HEADER_BYTES];
     stream.read_exact(&mut header).await?;
-    let len = wire::body_len(&header).map_err(io::Error::other)?;
+    let len = wire::body_len(&header, limit).map_err(io::Error::other)?;
     body.resize(len, 0);
     stream.read_exact(body).await?;
     wire::decode(&header, body).map_err(io::Error::other)

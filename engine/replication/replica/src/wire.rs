@@ -16,6 +16,8 @@ pub const VERSION: u8 = 1;
 pub const HEADER_BYTES: usize = 9;
 /// Largest body that is accepted; appends and snapshot pieces stay well below it.
 pub const MAX_BODY_BYTES: usize = 16 << 20;
+/// Largest body of a [`Hello`]: three numbers.
+pub const MAX_HELLO_BYTES: usize = 64;
 
 /// The first frame on a connection: who calls whom, in which cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +36,14 @@ pub enum FrameError {
     /// Another protocol, or a newer one.
     #[error("frame version {0}, this program speaks {VERSION}")]
     Version(u8),
-    /// Longer than [`MAX_BODY_BYTES`].
-    #[error("a frame of {0} bytes; at most {MAX_BODY_BYTES} are accepted")]
-    TooLong(usize),
+    /// Longer than is accepted here.
+    #[error("a frame of {len} bytes; at most {limit} are accepted")]
+    TooLong {
+        /// How long.
+        len: usize,
+        /// How long it may be.
+        limit: usize,
+    },
     /// Damaged on the way.
     #[error("frame checksum does not match")]
     Checksum,
@@ -62,14 +69,15 @@ pub fn encode<T: Serialize>(body: &T, out: &mut Vec<u8>) {
     out[start + 5..start + 9].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// The body's length, from a header.
-pub fn body_len(header: &[u8; HEADER_BYTES]) -> Result<usize, FrameError> {
+/// The body's length, from a header: at most `limit`, which is [`MAX_BODY_BYTES`] or less.
+pub fn body_len(header: &[u8; HEADER_BYTES], limit: usize) -> Result<usize, FrameError> {
+    assert!(limit <= MAX_BODY_BYTES);
     if header[0] != VERSION {
         return Err(FrameError::Version(header[0]));
     }
     let len = u32::from_le_bytes(header[1..5].try_into().expect("four bytes")) as usize;
-    if len > MAX_BODY_BYTES {
-        return Err(FrameError::TooLong(len));
+    if len > limit {
+        return Err(FrameError::TooLong { len, limit });
     }
     Ok(len)
 }
@@ -135,12 +143,12 @@ mod tests {
             header[1..5].copy_from_slice(&(len as u32).to_le_bytes());
             header
         };
-        assert_eq!(body_len(&header(MAX_BODY_BYTES)), Ok(MAX_BODY_BYTES));
-        let too_long = MAX_BODY_BYTES + 1;
-        assert_eq!(
-            body_len(&header(too_long)),
-            Err(FrameError::TooLong(too_long))
-        );
+        for limit in [MAX_BODY_BYTES, MAX_HELLO_BYTES] {
+            assert_eq!(body_len(&header(limit), limit), Ok(limit));
+            let len = limit + 1;
+            let refused = Err(FrameError::TooLong { len, limit });
+            assert_eq!(body_len(&header(len), limit), refused);
+        }
     }
 
     #[test]
@@ -154,7 +162,7 @@ mod tests {
 
         #[test]
         fn random_bytes_are_a_frame_or_refused(header in any::<[u8; HEADER_BYTES]>(), body in vec(any::<u8>(), 0..200)) {
-            let _ = body_len(&header);
+            let _ = body_len(&header, MAX_BODY_BYTES);
             let is_right = header[5..] == frame(&body)[5..];
             prop_assert!(is_right || decode::<Message>(&header, &body) == Err(FrameError::Checksum));
         }
@@ -176,17 +184,18 @@ mod tests {
 
     #[test]
     fn frames_round_trip_and_damage_is_seen() {
+        // The longest there is.
         let hello = Hello {
-            cluster: 7,
-            from: 1,
-            to: 2,
+            cluster: u64::MAX,
+            from: u64::MAX,
+            to: u64::MAX - 1,
         };
         let mut bytes = vec![0xaa];
         encode(&hello, &mut bytes);
         let (header, body) = bytes[1..]
             .split_first_chunk::<HEADER_BYTES>()
             .expect("header");
-        assert_eq!(body_len(header), Ok(body.len()));
+        assert_eq!(body_len(header, MAX_HELLO_BYTES), Ok(body.len()));
         assert_eq!(decode::<Hello>(header, body), Ok(hello));
         for at in 0..body.len() {
             let mut damaged = body.to_vec();
@@ -197,9 +206,15 @@ mod tests {
 
     #[test]
     fn foreign_headers_are_refused() {
-        assert_eq!(body_len(b"GET / HTT"), Err(FrameError::Version(b'G')));
+        let limit = MAX_BODY_BYTES;
+        assert_eq!(
+            body_len(b"GET / HTT", limit),
+            Err(FrameError::Version(b'G'))
+        );
         let mut long = [0xff; HEADER_BYTES];
         long[0] = VERSION;
-        assert_eq!(body_len(&long), Err(FrameError::TooLong(u32::MAX as usize)));
+        let len = u32::MAX as usize;
+        let refused = Err(FrameError::TooLong { len, limit });
+        assert_eq!(body_len(&long, limit), refused);
     }
 }
