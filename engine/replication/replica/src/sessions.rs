@@ -152,7 +152,11 @@ impl Sessions {
 
 impl Remembered {
     fn bytes(&self) -> u64 {
-        SESSION_BYTES + self.outcome.as_ref().map_or(0, |outcome| outcome.len() as u64)
+        SESSION_BYTES
+            + self
+                .outcome
+                .as_ref()
+                .map_or(0, |outcome| outcome.len() as u64)
     }
 }
 

@@ -110,12 +110,9 @@ impl<S: StateMachine> State<S> {
         let envelope = Envelope::decode(&entry.payload)?;
         // A new leader's wall clock may be behind the old one's.
         self.last_time = self.last_time.max(envelope.time);
-        let verdict = envelope
-            .session
-            .map_or(Verdict::New, |session| {
-                self.sessions
-                    .judge(session, &envelope.payload, entry.index)
-            });
+        let verdict = envelope.session.map_or(Verdict::New, |session| {
+            self.sessions.judge(session, &envelope.payload, entry.index)
+        });
         let outcome = match verdict {
             Verdict::New => {
                 let outcome = self.machine.apply(Command {
