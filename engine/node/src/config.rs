@@ -547,8 +547,13 @@ mod tests {
     fn a_group_is_a_cluster_and_its_members() {
         let group = |text: &str| parse(text).expect("well-formed").group();
         let three = "[cluster]\npeers = { 1 = \"a:1\", 2 = \"b:1\", 3 = \"c:1\" }\n";
-        let moved = "[node]\nid = 2\n[cluster]\npeers = { 3 = \"z:1\", 2 = \"y:1\", 1 = \"x:1\" }\n";
-        assert_eq!(group(three), group(moved), "whoever asks, wherever they are");
+        let moved =
+            "[node]\nid = 2\n[cluster]\npeers = { 3 = \"z:1\", 2 = \"y:1\", 1 = \"x:1\" }\n";
+        assert_eq!(
+            group(three),
+            group(moved),
+            "whoever asks, wherever they are"
+        );
         let others = [
             "",
             "[node]\nid = 2",

@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     let connection = arguments.connection;
     match arguments.command {
         cli::Command::Serve(_) if connection.is_given() => {
-            let message = "--endpoint, --timeout and --json are for talking to a node, not for `serve`";
+            let message =
+                "--endpoint, --timeout and --json are for talking to a node, not for `serve`";
             let kind = clap::error::ErrorKind::ArgumentConflict;
             cli::Arguments::command().error(kind, message).exit()
         }

@@ -83,7 +83,9 @@ impl Api {
                 "the node is stopping",
             ));
         }
-        let read = self.replica.read(holdfast_replica::Consistency::Linearizable);
+        let read = self
+            .replica
+            .read(holdfast_replica::Consistency::Linearizable);
         match self.host.timeout(READY_WITHIN, read).await {
             Ok(Ok(_)) => {}
             Ok(Err(RequestError::Rejected(Rejection::TimedOut))) | Err(_) => {
@@ -155,7 +157,8 @@ impl Api {
         );
     }
 
-    fn failure(&self) -> Option<String> {
+    /// Why the replica has failed for good, once it has; it takes nothing any more.
+    pub(super) fn failure(&self) -> Option<String> {
         self.replica.failed().borrow().clone()
     }
 

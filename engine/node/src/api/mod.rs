@@ -181,6 +181,9 @@ impl Api {
 
     /// Replicates an encoded command and returns its encoded outcome.
     async fn propose(&self, session: Option<Session>, command: Bytes) -> Result<Bytes, Problem> {
+        if let Some(failure) = self.failure() {
+            return Err(Problem::new(ProblemKind::Unavailable, failure));
+        }
         self.metrics.proposals.fetch_add(1, Ordering::Relaxed);
         let proposed = self.replica.propose(session, command).await;
         let (index, outcome) = proposed.map_err(|error| {

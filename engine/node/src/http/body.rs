@@ -84,7 +84,8 @@ impl Upload {
         let expects = headers.get(header::EXPECT);
         Upload {
             body,
-            is_held_back: expects.is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+            is_held_back: expects
+                .is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue")),
             is_late: false,
         }
     }
@@ -101,7 +102,10 @@ impl Upload {
             return Err(too_large(limit));
         }
         self.is_held_back = false;
-        match host.timeout(patience, read_frames(&mut self.body, limit)).await {
+        match host
+            .timeout(patience, read_frames(&mut self.body, limit))
+            .await
+        {
             Ok(read) => read,
             Err(_) => {
                 self.is_late = true;

@@ -151,7 +151,9 @@ fn a_watch_outlives_a_node_that_falls_silent() {
     let mut watch = client.watch(KeySet::prefix("k"), Some(1));
     node.runtime.block_on(async {
         // The first connection is open and says nothing any more.
-        let none = node.host().timeout(Duration::from_millis(200), watch.next());
+        let none = node
+            .host()
+            .timeout(Duration::from_millis(200), watch.next());
         none.await.expect_err("nothing has happened");
     });
     node.put("k", "v").expect_json();

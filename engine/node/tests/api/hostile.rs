@@ -52,7 +52,7 @@ fn no_bytes_at_the_clients_port_kill_the_node() {
         Just(&b"GET /v1/kv/range?"[..]),
         Just(&b"GET /v1/kv/watch?prefix=&from_revision="[..]),
         Just(&b"PUT /v1/kv/keys/a HTTP/1.1\r\n"[..]),
-        Just(&b"POST /v1/kv/txn HTTP/1.1\r\nContent-Length: 40\r\n\r\n"[..]),
+        Just(&b"POST /v1/kv/txn HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n"[..]),
         Just(&b"POST /v1/kv/txn HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"[..]),
         Just(&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..]),
         Just(&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..]),
@@ -69,7 +69,8 @@ fn no_change_to_a_good_request_kills_the_node() {
     let node = TestNode::start();
     let body = r#"{"compare":[{"key":"a","op":"=","version":0}],"success":[{"put":{"key":"a","value":"MQ=="}}]}"#;
     let good = format!(
-        "POST /v1/kv/txn HTTP/1.1\r\nHost: n\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /v1/kv/txn HTTP/1.1\r\nHost: n\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let changes = vec((0..good.len(), any::<u8>()), 1..6);

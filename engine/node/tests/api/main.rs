@@ -6,6 +6,7 @@
 mod client;
 mod commands;
 mod hostile;
+mod limits;
 mod node;
 #[path = "../process/ports.rs"]
 mod ports;

@@ -1,8 +1,8 @@
 //! A node to test, and the least HTTP client that can say everything.
 
+use crate::ports::free_ports;
 use holdfast_host::{Host, tokio_host};
 use holdfast_kv::Kv;
-use crate::ports::free_ports;
 use holdfast_node::{Node, config::NodeConfig};
 use holdfast_replica::ReplicaHandle;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    path::Path,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -35,12 +36,20 @@ impl TestNode {
     }
 
     pub fn start_with(configure: impl FnOnce(&mut NodeConfig)) -> TestNode {
+        let this = TestNode::start_unready(configure);
+        this.wait_until_ready();
+        this
+    }
+
+    /// One that is not waited for.
+    pub fn start_unready(configure: impl FnOnce(&mut NodeConfig)) -> TestNode {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = NodeConfig::default();
         config.node.data = folder.path().join("data");
         // A test may start the node again at the same address.
         config.node.listen.set_port(free_ports(1)[0]);
         config.node.peer_listen.set_port(0);
+        config.node.lame_duck = Duration::ZERO;
         config.raft.election_timeout = Duration::from_millis(100);
         config.raft.heartbeat_interval = Duration::from_millis(20);
         configure(&mut config);
@@ -49,7 +58,7 @@ impl TestNode {
         let start = Node::start(host.clone(), config.clone());
         let node = runtime.block_on(start).expect("starts");
         config.node.listen = node.address();
-        let this = TestNode {
+        TestNode {
             address: node.address(),
             peer_address: node.peer_address(),
             runtime,
@@ -57,9 +66,7 @@ impl TestNode {
             host,
             config,
             _folder: folder,
-        };
-        this.wait_until_ready();
-        this
+        }
     }
 
     fn wait_until_ready(&self) {
@@ -79,6 +86,11 @@ impl TestNode {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let value = value.unwrap_or_else(|| panic!("no {name} in\n{text}"));
         value.parse().expect("a number")
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.config.node.data
     }
 
     /// A world for a client beside the node.
@@ -113,7 +125,8 @@ impl TestNode {
     }
 
     pub fn post(&self, target: &str, body: &str) -> Answer {
-        self.request("POST", target, &[], body.as_bytes())
+        let json = "Content-Type: application/json";
+        self.request("POST", target, &[json], body.as_bytes())
     }
 
     pub fn request(&self, method: &str, target: &str, headers: &[&str], body: &[u8]) -> Answer {

@@ -3,14 +3,51 @@
 use crate::node::{TestNode, read_head, wait_for};
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     time::Duration,
 };
 
 /// A watch's lines as they come.
 struct Watch {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Chunks>,
+}
+
+/// A body in HTTP/1.1's chunks (RFC 9112, §7.1), which may end anywhere in a line.
+struct Chunks {
+    stream: BufReader<TcpStream>,
+    /// Bytes left of the chunk under way.
+    left: usize,
+    is_over: bool,
+}
+
+impl Chunks {
+    fn text(&mut self) -> String {
+        let mut line = String::new();
+        let len = self.stream.read_line(&mut line).expect("a line");
+        assert_ne!(len, 0, "cut off");
+        line.trim_end().to_owned()
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.is_over {
+            return Ok(0);
+        }
+        if self.left == 0 {
+            let size = self.text();
+            self.left = usize::from_str_radix(&size, 16).expect("a chunk's size");
+            self.is_over = self.left == 0;
+        }
+        let len = self.left.min(buffer.len());
+        let read = self.stream.read(&mut buffer[..len])?;
+        self.left -= read;
+        if self.left == 0 {
+            assert_eq!(self.text(), "", "the end of a chunk");
+        }
+        Ok(read)
+    }
 }
 
 impl Watch {
@@ -18,27 +55,27 @@ impl Watch {
         let mut stream = node.connect();
         let request = format!("GET /v1/kv/watch?{query} HTTP/1.1\r\nHost: n\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).expect("sent");
-        let mut reader = BufReader::new(stream);
-        let (status, _) = read_head(&mut reader);
+        let mut stream = BufReader::new(stream);
+        let (status, _) = read_head(&mut stream);
         assert_eq!(status, 200);
-        Watch { reader }
+        Watch {
+            reader: BufReader::new(Chunks {
+                stream,
+                left: 0,
+                is_over: false,
+            }),
+        }
     }
 
-    /// The next line of text that is not empty, without the chunks' framing; `None` at the end.
+    /// The next line of text that is not empty; `None` at the end.
     fn text(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
-            assert_ne!(
-                self.reader.read_line(&mut line).expect("a line"),
-                0,
-                "cut off"
-            );
-            let line = line.trim_end();
-            if line == "0" {
+            if self.reader.read_line(&mut line).expect("a line") == 0 {
                 return None;
             }
-            let is_chunk_size = u64::from_str_radix(line, 16).is_ok();
-            if !line.is_empty() && !is_chunk_size {
+            let line = line.trim_end();
+            if !line.is_empty() {
                 return Some(line.to_owned());
             }
         }

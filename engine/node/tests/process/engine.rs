@@ -35,10 +35,24 @@ impl Engine {
         Engine::spawn(command)
     }
 
+    /// Starts with what a file says, and waits until it serves.
+    pub fn start_file(file: &Path) -> Engine {
+        let mut command = Command::new(ENGINE);
+        command.arg("serve").arg("--config").arg(file);
+        Engine::spawn(command)
+    }
+
     /// Starts `engine serve` without any argument but those for its log, in the folder `work`.
     pub fn start_bare(work: &Path) -> Engine {
         let mut command = Command::new(ENGINE);
         command.arg("serve").current_dir(work);
+        Engine::spawn(command)
+    }
+
+    /// Starts in the folder `work` with these arguments, and waits until it serves.
+    pub fn start_in(work: &Path, arguments: &[&str]) -> Engine {
+        let mut command = Command::new(ENGINE);
+        command.arg("serve").args(arguments).current_dir(work);
         Engine::spawn(command)
     }
 
@@ -85,6 +99,16 @@ impl Engine {
         let output = self.kv(arguments);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// What it says of itself.
+    pub fn status(&self) -> Value {
+        let mut command = Command::new(ENGINE);
+        let output = command.args(["--json", "--endpoint", &self.address, "status"]);
+        let output = output.output().expect("the binary runs");
+        assert!(output.status.success(), "{output:?}");
+        let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        told["status"].clone()
     }
 
     pub fn signal(&self, signal: &str) {

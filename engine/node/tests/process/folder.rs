@@ -49,9 +49,21 @@ fn a_folder_of_other_members_is_refused() {
     ];
     let ports = ["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
     for (before, after, words) in [
-        (&three[..], &[][..], "of the nodes 1, 2, 3, not to one of the nodes 1:"),
-        (&[], &three[..], "of the nodes 1, not to one of the nodes 1, 2, 3:"),
-        (&three, &three[..4], "of the nodes 1, 2, 3, not to one of the nodes 1, 2:"),
+        (
+            &three[..],
+            &[][..],
+            "of the nodes 1, 2, 3, not to one of the nodes 1:",
+        ),
+        (
+            &[],
+            &three[..],
+            "of the nodes 1, not to one of the nodes 1, 2, 3:",
+        ),
+        (
+            &three,
+            &three[..4],
+            "of the nodes 1, 2, 3, not to one of the nodes 1, 2:",
+        ),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         Engine::start_with(folder.path(), &[&ports[..], before].concat()).stop();
@@ -108,6 +120,55 @@ fn damage_in_the_middle_of_the_log_is_named_and_nothing_is_deleted() {
             format!("{}\n", "v".repeat(200))
         );
         assert_eq!(engine.kv_out(&["list", "key-"]).lines().count(), 20);
+    }
+}
+
+/// A file of the replica that is damaged is named and left as it is, not begun anew: what was acknowledged may be in no other.
+#[test]
+fn a_damaged_snapshot_or_hard_state_is_named_and_nothing_is_deleted() {
+    for (name, word) in [("snapshot-", "snapshot"), ("hard-state", "hard state")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("engine.toml");
+        let data = folder.path().join("data");
+        std::fs::write(&config, "[raft]\nsnapshot_entries = 10\nkeep_entries = 1\n")
+            .expect("written");
+        let arguments = ["--config", config.to_str().expect("text")];
+        let ports = ["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
+        let start = || Engine::start_with(&data, &[&ports[..], &arguments].concat());
+        let engine = start();
+        for key in 0..25 {
+            let key = format!("key-{key:02}");
+            engine.kv_out(&["put", &key, "v", "--timeout", "60s"]);
+        }
+        engine.stop();
+        let whole = contents(&data);
+        let is_hit = |file: &Path| {
+            let file = file.strip_prefix(data.join("replica")).unwrap_or(file);
+            file.to_str().expect("text").starts_with(name)
+        };
+        let hit: Vec<&PathBuf> = whole.keys().filter(|file| is_hit(file)).collect();
+        assert!(!hit.is_empty(), "{name} among {:?}", whole.keys());
+        for file in &hit {
+            let damaged: Vec<u8> = whole[*file].iter().map(|byte| byte ^ 0x55).collect();
+            fs::write(file, damaged).expect("written");
+        }
+        let damaged = contents(&data);
+        let (code, stderr) = refused_start(&data, &arguments);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains(word), "{name}: {stderr}");
+        let after = contents(&data);
+        assert!(
+            after.keys().eq(damaged.keys()),
+            "{name}: {:?}",
+            after.keys()
+        );
+        for file in hit {
+            assert!(after[file] == damaged[file], "it is left as it was");
+            fs::write(file, &whole[file]).expect("written");
+        }
+        let engine = start();
+        let listed = engine.kv_out(&["list", "--timeout", "60s"]);
+        assert_eq!(listed.lines().count(), 25);
     }
 }
 

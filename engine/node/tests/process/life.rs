@@ -7,7 +7,8 @@ use crate::{
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    process::Command,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 #[test]
@@ -88,6 +89,14 @@ fn a_wrong_configuration_is_refused_by_name() {
             "[raft]\nheartbeat_interval = '2s'\n",
             &["raft.heartbeat_interval"],
         ),
+        (
+            "[cluster.peers]\n1 = 'a:1'\n01 = 'b:1'\n",
+            &["engine.toml", "`1`", "`01`"],
+        ),
+        (
+            "[cluster.peers]\n1 = 'a:1'\n2 = 'a:1'\n",
+            &["cluster.peers.1", "cluster.peers.2", "a:1"],
+        ),
         ("nonsense", &["engine.toml:1"]),
     ] {
         std::fs::write(&file, text).expect("written");
@@ -102,6 +111,11 @@ fn a_wrong_configuration_is_refused_by_name() {
         code == Some(2) && stderr.contains("no/such.toml"),
         "{stderr}"
     );
+    let (code, stderr) = run(&["serve", "--peer", "1=a:1", "--peer", "1=b:1"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    for word in ["--peer", "node 1 twice", "`a:1`", "`b:1`"] {
+        assert!(stderr.contains(word), "`{word}` is missing in: {stderr}");
+    }
     let (code, stderr) = run(&["serve", "--endpoint", "127.0.0.1:1"]);
     assert!(
         code == Some(2) && stderr.contains("not for `serve`"),
@@ -109,6 +123,72 @@ fn a_wrong_configuration_is_refused_by_name() {
     );
     let (code, stderr) = run(&["serve", "--lisen", "127.0.0.1:1"]);
     assert!(code == Some(2) && stderr.contains("--listen"), "{stderr}");
+}
+
+/// Paths mean what they mean to the operating system, wherever `engine` is started.
+#[test]
+fn paths_may_lead_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work/deep");
+    std::fs::create_dir_all(&work).expect("made");
+    std::os::unix::fs::symlink("work/deep", folder.path().join("link")).expect("made");
+    let config =
+        "[cluster]\nname = 'up'\n[node]\nlisten = '127.0.0.1:0'\npeer_listen = '127.0.0.1:0'\n";
+    std::fs::write(folder.path().join("x.toml"), config).expect("written");
+    let arguments = ["--config", "../../x.toml", "--data", "../../link/../d"];
+    let engine = Engine::start_in(&work, &arguments);
+    engine.kv_out(&["put", "a", "1", "--timeout", "60s"]);
+    engine.stop();
+    // The folder above the one that the link leads to.
+    assert!(folder.path().join("work/d/identity").is_file());
+    let (code, stderr) = run(&["serve", "--data", "no/such/../folder"]);
+    assert!(
+        code == Some(2) && stderr.contains("no/such/../folder"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_value_that_is_too_large_is_refused_by_its_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::start(folder.path());
+    let mut put = Command::new(ENGINE)
+        .args(["--endpoint", &engine.address, "kv", "put", "a", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut value = put.stdin.take().expect("piped");
+    value.write_all(&vec![b'v'; 2 << 20]).expect("read");
+    drop(value);
+    let output = put.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("larger than 1048576 bytes"), "{stderr}");
+    assert_eq!(engine.kv(&["get", "a"]).status.code(), Some(1));
+}
+
+/// The log cannot go on where its folder has gone: down is better than wrong.
+#[test]
+fn a_node_whose_storage_fails_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("engine.toml");
+    std::fs::write(&config, "[raft]\nsegment_bytes = '64KiB'\n").expect("written");
+    let data = folder.path().join("data");
+    let config = config.to_str().expect("text");
+    let ports = ["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"];
+    let engine = Engine::start_with(&data, &[&ports[..], &["--config", config]].concat());
+    engine.kv_out(&["put", "a", "1", "--timeout", "60s"]);
+    std::fs::remove_dir_all(data.join("replica/log")).expect("it is there");
+    let value = "v".repeat(40_000);
+    let failed = (0..10).any(|_| {
+        let put = engine.kv(&["put", "a", &value, "--timeout", "1s"]);
+        !put.status.success()
+    });
+    assert!(failed, "the log is full");
+    let (status, log) = engine.wait();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("storage failed"), "{log}");
 }
 
 #[test]
@@ -184,7 +264,7 @@ fn an_orderly_stop_ends_watches_and_lets_requests_finish() {
     let mut put = TcpStream::connect(&engine.address).expect("connects");
     put.write_all(b"PUT /v1/kv/keys/a HTTP/1.1\r\nHost: n\r\nContent-Length: 5\r\n\r\nhel")
         .expect("sent");
-    // It is under way when a request that was sent later has been answered on another connection.
+    // Connections are taken in the order in which they came, and go on being taken for a while after the signal.
     engine.kv_out(&["put", "b", "x"]);
     engine.signal("-TERM");
     let mut rest = String::new();
@@ -263,11 +343,13 @@ fn a_second_signal_ends_it_at_once() {
     unfinished
         .write_all(b"PUT /v1/kv/keys/b HTTP/1.1\r\nHost: n\r\nContent-Length: 9\r\n\r\nhal")
         .expect("sent");
-    // It is under way when a request that was sent later has been answered on another connection.
+    // Connections are taken in the order in which they came, and go on being taken for a while after the signal.
     engine.kv_out(&["list"]);
     engine.signal("-TERM");
+    let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(&engine.address).is_ok() {
-        std::thread::yield_now();
+        assert!(Instant::now() < deadline, "it goes on taking connections");
+        std::thread::sleep(Duration::from_millis(5));
     }
     engine.signal("-INT");
     let (status, log) = engine.wait();

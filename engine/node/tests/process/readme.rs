@@ -6,7 +6,8 @@ use std::{path::Path, process::Command};
 /// A number such that its tenfold and the three ports after it are free.
 fn free_decade() -> u16 {
     loop {
-        let decade = free_ports(1)[0] / 10 + 1;
+        // Twice as many as are needed: a whole decade is among them, and no other test is given it.
+        let decade = free_ports(20)[0] / 10 + 1;
         let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
         if (1..=3).all(|node| is_free(decade * 10 + node)) {
             return decade;
@@ -26,7 +27,10 @@ fn the_cluster_of_the_readme_comes_up_as_written() {
         .lines()
         .filter(|line| !line.is_empty())
         .partition(|line| line.starts_with("cargo build"));
-    assert_eq!(build, ["cargo build --release --package holdfast-node --bin engine"]);
+    assert_eq!(
+        build,
+        ["cargo build --release --package holdfast-node --bin engine"]
+    );
     assert_eq!(commands.len(), 4, "five commands in all: {commands:?}");
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data").display().to_string();

@@ -267,9 +267,7 @@ pub enum KvError {
     )]
     OutcomeTooLarge,
     /// More than [`MAX_DELETED_BYTES`].
-    #[error(
-        "the command deletes keys of more than {MAX_DELETED_BYTES} bytes; take smaller ranges"
-    )]
+    #[error("the command deletes keys of more than {MAX_DELETED_BYTES} bytes; take smaller ranges")]
     DeletesTooMuch,
 }
 

@@ -14,7 +14,8 @@ mod store;
 
 pub use command::{
     Compare, CompareWith, Comparison, Delete, KvCommand, KvError, KvOutcome, MAX_COMMAND_KEYS,
-    MAX_DELETED_BYTES, MAX_KEY_BYTES, MAX_OUTCOME_BYTES, MAX_TXN_STEPS, MAX_VALUE_BYTES, Put, RangeRead, Step, StepOutcome, Txn,
+    MAX_DELETED_BYTES, MAX_KEY_BYTES, MAX_OUTCOME_BYTES, MAX_TXN_STEPS, MAX_VALUE_BYTES, Put,
+    RangeRead, Step, StepOutcome, Txn,
 };
 pub use range::KeyRange;
 pub use store::{

@@ -1,6 +1,6 @@
 use crate::{
-    budget::Budget, Compare, CompareWith, Comparison, Delete, KeyRange, KvCommand, KvError, KvOutcome, Put, Step,
-    StepOutcome, Txn,
+    Compare, CompareWith, Comparison, Delete, KeyRange, KvCommand, KvError, KvOutcome, Put, Step,
+    StepOutcome, Txn, budget::Budget,
 };
 use bytes::Bytes;
 use holdfast_replica::{Command, CorruptSnapshot, StateMachine};

@@ -2,12 +2,12 @@
 
 use crate::apply;
 use bytes::Bytes;
-use holdfast_replica::StateMachine;
 use holdfast_kv::{
     Delete, KeyRange, Kv, KvCommand, KvError, KvOutcome, MAX_COMMAND_KEYS, MAX_COUNTED,
     MAX_DELETED_BYTES, MAX_KEY_BYTES, MAX_OUTCOME_BYTES, MAX_TXN_ANSWER_BYTES, MAX_TXN_STEPS,
     MAX_VALUE_BYTES, Put, RangeLimits, RangeRead, Step, StepOutcome, Txn,
 };
+use holdfast_replica::StateMachine;
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Put {
     Put {
@@ -218,6 +218,8 @@ fn a_command_looks_at_so_many_keys() {
     });
     assert!(matches!(apply(&mut kv, &half), KvOutcome::Delete { .. }));
     check_too_much(&mut kv, &KvCommand::Delete(all(false)), &error);
+    // They go once a later revision is the oldest that is kept.
+    apply(&mut kv, &KvCommand::Put(put("a", "1")));
     let revision = kv.revision();
     apply(&mut kv, &KvCommand::Compact { revision });
     apply(&mut kv, &KvCommand::Delete(all(true)));
@@ -286,7 +288,10 @@ fn a_command_deletes_so_many_bytes_of_keys() {
 fn a_range_is_counted_so_far() {
     let kv = filled(MAX_COUNTED + 5, b"");
     let count = |keys| {
-        let limits = RangeLimits { keys, bytes: 1 << 20 };
+        let limits = RangeLimits {
+            keys,
+            bytes: 1 << 20,
+        };
         let found = kv.range(&KeyRange::all(), None, limits).unwrap();
         (found.pairs.len() as u64, found.count, found.more)
     };
