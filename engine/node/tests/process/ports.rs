@@ -15,7 +15,7 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 pub fn free_ports(count: usize) -> Vec<u16> {
     // Processes with neighbouring numbers, which may well be tests too, look at ports apart.
     let first = 10_000 + (std::process::id() % 100) as u16 * PORTS;
-    let candidates = (0..20_000_u16).map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed) % 12_000);
+    let candidates = (0..20_000_u16).map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000);
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let ports: Vec<u16> = candidates.filter(free).take(count).collect();
     assert_eq!(ports.len(), count, "there are free ports");
