@@ -82,6 +82,9 @@ pub const MUTANTS: &[Planted] = {
         "R11" "read-before-commit-in-term" "holdfast-raft" Mutant::Raft(R::ReadBeforeCommitInTerm),
             "etcd-io/etcd#7331, tikv/tikv#6340",
             "a new leader serves reads before it has committed an entry of its term";
+        "R13" "lease-without-drift-margin" "holdfast-raft" Mutant::Raft(R::LeaseWithoutDriftMargin),
+            "Ongaro's dissertation, section 6.4.1",
+            "a lease lasts a whole election timeout of the leader's clock, whatever clocks may drift";
         "R17" "applied-index-behind-state" "holdfast-replica" Mutant::AppliedIndexBehindState,
             "etcd-io/etcd#13766, #14685",
             "the applied index is saved apart from the data: an entry is applied twice after a crash";
@@ -97,5 +100,8 @@ pub const MUTANTS: &[Planted] = {
         "D3" "keep-torn-tail" "holdfast-log" Mutant::Log(L::KeepTornTail),
             "acoustid-index#157, amelie#17",
             "a torn tail is not cut off: what is appended behind it is lost at the next start";
+        "D6" "commit-hint-ahead-of-disk" "holdfast-raft" Mutant::Raft(R::CommitHintAheadOfDisk),
+            "found by this simulator: power fails between two files",
+            "a commit index is durable before the entries it speaks of: a torn tail passes for damage";
     }
 };

@@ -3,8 +3,12 @@
 //! The number is a 64-bit hash chained over every event. Two runs are the same exactly when it is: it is how the
 //! project knows that a seed means one thing only.
 
+use crate::draw::bytes_hash;
 use holdfast_record::{Timeline, TimelineEvent};
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    hash::{Hash, Hasher},
+};
 
 /// How many events a picture holds. A page with more cannot be looked at.
 pub const TIMELINE_LIMIT: usize = 200_000;
@@ -128,6 +132,42 @@ fn began(event: &TimelineEvent) -> u64 {
     }
 }
 
+/// A word that stands for all that `value` holds, the same on every platform.
+pub fn content_hash<T: Hash + ?Sized>(value: &T) -> u64 {
+    let mut hasher = ContentHasher(FIRST);
+    value.hash(&mut hasher);
+    hasher.0
+}
+
+/// Folds what it is given word by word.
+struct ContentHasher(u64);
+
+impl Hasher for ContentHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.write_u64(bytes_hash(bytes));
+    }
+
+    fn write_u8(&mut self, word: u8) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = fold(self.0 ^ word, SECOND.wrapping_add(self.0.rotate_left(32)));
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Both halves of a 128-bit product, folded into one word.
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
@@ -169,6 +209,20 @@ mod tests {
         assert!(seen.insert(hash_of(&[other, base])));
         assert!(seen.insert(hash_of(&[base, base])));
         assert_ne!(Trace::new(1).hash(), Trace::new(2).hash());
+    }
+
+    #[test]
+    fn contents_are_told_apart() {
+        let mut seen = std::collections::BTreeSet::new();
+        assert!(seen.insert(content_hash(&(1u32, 2u64))));
+        assert!(seen.insert(content_hash(&(2u32, 1u64))));
+        assert!(seen.insert(content_hash("a")));
+        assert!(seen.insert(content_hash("b")));
+        assert!(seen.insert(content_hash(&vec![0u64; 2])));
+        assert!(seen.insert(content_hash(&vec![0u64; 3])));
+        assert!(seen.insert(content_hash(&Some(0u64))));
+        assert!(seen.insert(content_hash(&None::<u64>)));
+        assert_eq!(content_hash(&7usize), content_hash(&7u64));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! `raft-kv` in the fast lane.
 
 use super::{
-    Story, failure, record,
+    Story, failure,
+    panics::without_panic,
+    record,
     settings::{Chosen, choose},
     workload::{self, Generator},
 };
@@ -11,7 +13,11 @@ use holdfast_kv::{KeyRange, Kv, KvCommand, KvError, KvOutcome};
 use holdfast_record::Lane;
 use holdfast_replica::Consistency;
 use holdfast_sim::{
-    check::kv::{self, Change, Watch},
+    check::{
+        Violation,
+        explained::explained,
+        kv::{self, Change, Watch},
+    },
     draw::{Domain, Draws},
     fast::{self, ClientOptions, Cluster, Setup, Workload},
     plan::FaultPlan,
@@ -27,7 +33,7 @@ const MS: u64 = 1_000_000;
 const PAUSE_PER_CLIENT: u64 = 7 * MS;
 
 /// Most events that a watcher is told at once.
-const WATCH_LIMIT: usize = 64;
+const WATCH_LIMIT: usize = 256;
 
 /// Runs a plan and judges the run.
 pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
@@ -45,15 +51,20 @@ pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
             attempts: 20,
             retry_pause: 50 * MS,
         },
+        transfers_every: chosen.transfers_every,
         marks: MARKS,
         plan,
     };
     let written = run.timeline.then(|| setup.plan.to_json());
     let mut cluster = Cluster::new(setup, workload, run.timeline);
-    cluster.run();
-    if cluster.violation().is_none()
-        && let Err(violation) = story(&cluster).check()
-    {
+    let ended = without_panic(|| {
+        cluster.run();
+        match cluster.violation() {
+            Some(_) => Ok(()),
+            None => judge(&cluster),
+        }
+    });
+    if let Err(violation) = ended {
         cluster.fail(violation);
     }
     let counts = cluster.counts();
@@ -71,6 +82,14 @@ pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
     record.failure = cluster.violation().map(failure);
     let timeline = written.and_then(|plan| cluster.finish_timeline(plan));
     Outcome { record, timeline }
+}
+
+/// What must hold of a run that has come to its end.
+fn judge(cluster: &Cluster<KvWorkload>) -> Result<(), Violation> {
+    let story = story(cluster);
+    story.check()?;
+    explained(&story.history, &story.changes)?;
+    cluster.workload().check_watches()
 }
 
 /// What the run tells of the store; watches and compactions are not in the history of operations.
@@ -100,7 +119,7 @@ fn story(cluster: &Cluster<KvWorkload>) -> Story {
 }
 
 /// What a client of the fast lane asks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum KvCall {
     /// Something for the history.
     Kv(kv::Call),
@@ -117,7 +136,7 @@ pub enum KvCall {
 }
 
 /// What it is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum KvAnswer {
     /// The outcome of a call of the history.
     Kv(kv::Answer),
@@ -179,6 +198,8 @@ pub struct KvWorkload {
     changes: Vec<Change>,
     /// The revision up to which `changes` go.
     collected: u64,
+    /// The highest revision that any client had been told when the faults ended.
+    acknowledged: u64,
 }
 
 impl KvWorkload {
@@ -197,7 +218,23 @@ impl KvWorkload {
             mean_pause: PAUSE_PER_CLIENT * u64::from(chosen.clients),
             changes: Vec::new(),
             collected: 1,
+            acknowledged: 0,
         }
+    }
+
+    /// Every watch has been told of everything that anybody knew of when the faults ended.
+    fn check_watches(&self) -> Result<(), Violation> {
+        for (client, actor) in self.actors.iter().enumerate() {
+            let last = actor.watches.last().expect("a watch is under way");
+            if last.complete_before <= self.acknowledged {
+                let message = format!(
+                    "the watch of client {client} ends before revision {}; revision {} was acknowledged before the faults ended",
+                    last.complete_before, self.acknowledged
+                );
+                return Err(Violation::new("watch-progress", message));
+            }
+        }
+        Ok(())
     }
 
     fn watches(&self) -> Vec<Watch> {
@@ -234,6 +271,20 @@ impl Workload for KvWorkload {
             },
             _ => KvCall::Kv(actor.generator.call()),
         }
+    }
+
+    fn healed(&mut self) {
+        let told = self.actors.iter().map(|actor| actor.revision);
+        self.acknowledged = told.max().unwrap_or(0);
+    }
+
+    fn closing(&mut self, client: u32) -> Option<KvCall> {
+        let watches = &self.actors[client as usize].watches;
+        let from = watches
+            .last()
+            .expect("a watch is under way")
+            .complete_before;
+        (from <= self.acknowledged).then_some(KvCall::Watch { from })
     }
 
     fn pause(&mut self, client: u32) -> u64 {

@@ -4,6 +4,7 @@
 mod fast;
 mod full;
 pub mod http;
+mod panics;
 mod settings;
 pub mod workload;
 
@@ -68,6 +69,8 @@ fn menu(lane: Lane) -> Menu {
         menu.horizon_ns = 42_000_000_000;
         menu.liveness_ns = 18_000_000_000;
         menu.recipes.push(Recipe::Ambush);
+        menu.outcasts = 0.3;
+        menu.max_drift_ppm = 200_000;
     }
     menu
 }

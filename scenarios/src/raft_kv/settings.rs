@@ -28,6 +28,8 @@ pub struct Chosen {
     pub keys: u32,
     /// The share of clients that have a session.
     pub sessions: f64,
+    /// Mean nanoseconds between two orders to hand leadership over; `None`: nobody gives any.
+    pub transfers_every: Option<u64>,
 }
 
 /// The settings of a seed.
@@ -60,7 +62,7 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
         pre_vote: draws.chance(0.7),
         check_quorum,
         lease_reads: check_quorum && draws.chance(0.6),
-        max_clock_drift_ppm: 500,
+        max_clock_drift_ppm: plan.drift_bound_ppm.max(500),
         mutant: mutant.and_then(Mutant::raft),
     };
     let snapshots = draws.chance(0.7);
@@ -90,5 +92,8 @@ pub fn choose(plan: &FaultPlan, mutant: Option<Mutant>) -> Chosen {
         clients: draws.range(8, 17) as u32,
         keys: draws.magnitude(2, 32) as u32,
         sessions: *draws.pick(&[0.0, 0.5, 1.0]),
+        transfers_every: draws
+            .chance(0.4)
+            .then(|| draws.magnitude(300 * MS, 10_000 * MS)),
     }
 }

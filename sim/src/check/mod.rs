@@ -1,5 +1,6 @@
 //! Checkers: plain structs named after what they watch, holding the least that they must remember.
 
+pub mod explained;
 pub mod kv;
 pub mod linearizability;
 pub mod raft;

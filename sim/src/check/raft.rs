@@ -281,6 +281,18 @@ pub fn recovered_vote(
     .at(node as u32 - 1))
 }
 
+/// What was synced survives a crash: a start finds the log up to `found`; up to `promised` it was durable.
+pub fn recovered_log(node: NodeId, found: Index, promised: Index) -> Result<(), Violation> {
+    if found >= promised {
+        return Ok(());
+    }
+    Err(Violation::new(
+        "durable-log",
+        format!("node {node} finds its log up to {found}; it was on the platter up to {promised}"),
+    )
+    .at(node as u32 - 1))
+}
+
 /// An acknowledged prefix is the leader's: `own` and `leader` are the terms of the entry at index `matched`, where they
 /// are still in memory.
 pub fn acknowledged_prefix(

@@ -242,6 +242,21 @@ impl File {
         self.slots.truncate(pages(self.len));
         self.durable_len = self.len;
         self.least_len = self.len;
+        if self.deceived {
+            // What was rewritten since the failed sync is on the platter after all.
+            self.deceived = !self.is_durable();
+        }
+    }
+
+    /// Whether the platter has what the cache has.
+    pub(super) fn is_durable(&self) -> bool {
+        let synced = self.dirty.is_empty() && self.len == self.durable_len;
+        let same = |at: usize, slot: &Slot| {
+            let end = (self.len as usize).saturating_sub(at * PAGE).min(PAGE);
+            page_ref(&slot.cache)[..end] == page_ref(&slot.platter)[..end]
+        };
+        let mut slots = self.slots.iter().enumerate();
+        synced && (!self.deceived || slots.all(|(at, slot)| same(at, slot)))
     }
 
     /// A sync that fails: of the dirty sectors some are written, some are dropped from the cache, and some look

@@ -113,6 +113,12 @@ pub struct SimDisk {
     cuts: u32,
     counts: DiskCounts,
     cut_counts: CutCounts,
+    /// How many operations are left until power fails, when it is going to.
+    power_left: Option<u64>,
+    /// Whether an operation was asked for after that.
+    power_failed: bool,
+    /// Files with bytes or a length that no sync may have covered.
+    unsettled: Vec<u32>,
 }
 
 impl SimDisk {
@@ -144,6 +150,9 @@ impl SimDisk {
             cuts: 0,
             counts: DiskCounts::default(),
             cut_counts: CutCounts::default(),
+            power_left: None,
+            power_failed: false,
+            unsettled: Vec::new(),
         }
     }
 
@@ -162,6 +171,9 @@ impl SimDisk {
     /// what this cut did.
     pub fn power_cut(&mut self) -> CutCounts {
         self.kill();
+        self.power_left = None;
+        self.power_failed = false;
+        self.unsettled.clear();
         let cut = Cut::new(self.seed, self.node, self.cuts, &self.profile.power_cut);
         self.cuts += 1;
         let mut counts = CutCounts::default();
@@ -186,6 +198,72 @@ impl SimDisk {
             *sum += count;
         }
         counts
+    }
+
+    /// Power fails in the middle of what the process does next: after `operations` more operations every one fails and
+    /// does nothing, until [`power_cut`](SimDisk::power_cut) decides what is left. A sync that fails in this way leaves
+    /// to the cut which of its sectors were written.
+    pub fn cut_after(&mut self, operations: u64) {
+        self.power_left = Some(operations);
+    }
+
+    /// Takes [`cut_after`](SimDisk::cut_after) back: the power stays.
+    pub fn keep_power(&mut self) {
+        self.power_left = None;
+        self.power_failed = false;
+    }
+
+    /// Whether power is about to fail or has failed.
+    pub fn awaits_cut(&self) -> bool {
+        self.power_left.is_some()
+    }
+
+    /// Whether an operation has met a machine without power.
+    pub fn power_failed(&self) -> bool {
+        self.power_failed
+    }
+
+    /// What a power cut could take of the file `path` or of the directory `path` and the files in it: a file with bytes
+    /// or a length, or a new name, that is not on the platter. Removals do not count. Costs next to nothing while
+    /// everything is synced.
+    pub fn unsynced(&self, path: &Path) -> Option<String> {
+        if self.unsettled.is_empty() && self.names.are_synced() {
+            return None;
+        }
+        let is_loose = |inode: u32| {
+            let file = self.inodes[inode as usize].as_ref().map(|i| &i.file);
+            self.unsettled.contains(&inode) && file.is_some_and(|file| !file.is_durable())
+        };
+        if let Ok(directory) = self.names.directory(path) {
+            return self.names.unsynced(directory, is_loose);
+        }
+        let Location { directory, name } = self.names.locate(path).ok()?;
+        match self.names.lookup(directory, name) {
+            Some(Entry::File(inode)) if is_loose(inode) => Some(name.to_owned()),
+            _ => self.names.unsynced_name(directory, name),
+        }
+    }
+
+    fn unsettle(&mut self, inode: u32) {
+        if !self.unsettled.contains(&inode) {
+            self.unsettled.push(inode);
+        }
+    }
+
+    /// Every operation begins here: without power none does.
+    #[inline]
+    fn powered(&mut self) -> io::Result<()> {
+        match &mut self.power_left {
+            None => Ok(()),
+            Some(0) => {
+                self.power_failed = true;
+                Err(Error::other("the machine has lost its power"))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
     }
 
     /// The simulated device time, in nanoseconds, that operations took since this was last asked or the process
@@ -340,6 +418,9 @@ impl SimDisk {
                 *inode = None;
             }
         }
+        let inodes = &self.inodes;
+        self.unsettled
+            .retain(|inode| inodes[*inode as usize].is_some());
     }
 
     fn sync_time(&mut self, sectors: u32) -> u64 {
@@ -359,6 +440,7 @@ fn device_error() -> Error {
 
 impl Disk for SimDisk {
     fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<FileId> {
+        self.powered()?;
         self.spend(self.profile.read_ns);
         let Location { directory, name } = self.names.locate(path)?;
         let inode = match (self.names.lookup(directory, name), mode) {
@@ -391,6 +473,7 @@ impl Disk for SimDisk {
     }
 
     fn read_at(&mut self, file: FileId, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.powered()?;
         let inode = self.handle(file)?.inode;
         self.counts.reads += 1;
         self.spend(self.profile.read_ns);
@@ -402,6 +485,7 @@ impl Disk for SimDisk {
     }
 
     fn write_at(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.powered()?;
         let inode = self.writable(file)?;
         self.counts.writes += 1;
         self.spend(self.profile.write_ns);
@@ -420,6 +504,7 @@ impl Disk for SimDisk {
             true => WriteBack::Happened,
             false => WriteBack::Not,
         };
+        self.unsettle(inode);
         let inode = self.inode(inode);
         inode.file.write(offset, &bytes[..wanted], write_back)?;
         self.counts.bytes_written += wanted as u64;
@@ -432,22 +517,29 @@ impl Disk for SimDisk {
     }
 
     fn set_len(&mut self, file: FileId, len: u64) -> io::Result<()> {
+        self.powered()?;
         let inode = self.writable(file)?;
         self.spend(self.profile.write_ns);
         if self.fails(DiskFault::Write) {
             return Err(device_error());
         }
+        self.unsettle(inode);
         self.inode(inode).file.set_len(len)
     }
 
     fn sync(&mut self, file: FileId) -> io::Result<()> {
+        self.powered()?;
         let inode = self.handle(file)?.inode;
         self.counts.syncs += 1;
         let sectors = self.inode(inode).file.dirty_sectors();
         let time = self.sync_time(sectors);
         self.spend(time);
         if !self.fails(DiskFault::Sync) {
-            self.inode(inode).file.sync();
+            let file = &mut self.inode(inode).file;
+            file.sync();
+            if file.is_settled() {
+                self.unsettled.retain(|other| *other != inode);
+            }
             return Ok(());
         }
         let mut chances = self.chances.clone();
@@ -457,6 +549,7 @@ impl Disk for SimDisk {
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.powered()?;
         self.spend(self.profile.write_ns);
         let (from, to) = (self.names.locate(from)?, self.names.locate(to)?);
         let Some(moved) = self.names.lookup(from.directory, from.name) else {
@@ -487,6 +580,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.powered()?;
         self.spend(self.profile.write_ns);
         let Location { directory, name } = self.names.locate(path)?;
         match self.names.lookup(directory, name) {
@@ -500,18 +594,21 @@ impl Disk for SimDisk {
     }
 
     fn list(&mut self, directory: &Path) -> io::Result<Vec<String>> {
+        self.powered()?;
         self.spend(self.profile.read_ns);
         let directory = self.names.directory(directory)?;
         Ok(self.names.list(directory))
     }
 
     fn create_dir(&mut self, path: &Path) -> io::Result<()> {
+        self.powered()?;
         let time = self.sync_time(0);
         self.spend(time);
         self.names.create(path)
     }
 
     fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        self.powered()?;
         let directory = self.names.directory(path)?;
         self.counts.syncs += 1;
         let time = self.sync_time(1);

@@ -28,6 +28,8 @@ struct Directory {
     platter: BTreeMap<String, Entry>,
     /// Changes of the cache that the platter lacks, in order.
     pending: Vec<Change>,
+    /// Whether a sync has failed: the cache may then have names that no sync will write.
+    deceived: bool,
 }
 
 fn apply(names: &mut BTreeMap<String, Entry>, change: &Change) {
@@ -138,17 +140,59 @@ impl Names {
         directory.cache.keys().cloned().collect()
     }
 
+    /// Whether every name is on the platter.
+    pub(super) fn are_synced(&self) -> bool {
+        self.directories
+            .iter()
+            .all(|d| d.pending.is_empty() && !d.deceived)
+    }
+
+    /// Whether what `name` stands for now would be lost with the directory's changes: the name, then.
+    pub(super) fn unsynced_name(&self, directory: u32, name: &str) -> Option<String> {
+        let directory = &self.directories[directory as usize];
+        let entry = directory.cache.get(name);
+        let is_new = entry.is_some() && entry != directory.platter.get(name);
+        is_new.then(|| name.to_owned())
+    }
+
+    /// A name in a directory that is not on the platter, or that of a file which is `loose`.
+    pub(super) fn unsynced(
+        &self,
+        directory: u32,
+        is_loose: impl Fn(u32) -> bool,
+    ) -> Option<String> {
+        let Directory {
+            cache,
+            pending,
+            deceived,
+            ..
+        } = &self.directories[directory as usize];
+        if !pending.is_empty() || *deceived {
+            let mut names = cache.keys();
+            if let Some(name) = names.find_map(|name| self.unsynced_name(directory, name)) {
+                return Some(name);
+            }
+        }
+        let mut entries = cache.iter();
+        let found =
+            entries.find(|(_, entry)| matches!(entry, Entry::File(inode) if is_loose(*inode)));
+        found.map(|(name, _)| name.clone())
+    }
+
     /// The names of a directory reach the platter.
     pub(super) fn sync(&mut self, directory: u32) {
         let directory = &mut self.directories[directory as usize];
         for change in std::mem::take(&mut directory.pending) {
             apply(&mut directory.platter, &change);
         }
+        directory.deceived &= directory.cache != directory.platter;
     }
 
     /// A sync of a directory that fails: its changes stay visible and are on no platter, nor will be.
     pub(super) fn fail_sync(&mut self, directory: u32) {
-        self.directories[directory as usize].pending.clear();
+        let directory = &mut self.directories[directory as usize];
+        directory.pending.clear();
+        directory.deceived = true;
     }
 
     /// Power is cut: the names are those on the platter.
@@ -163,6 +207,7 @@ impl Names {
                 }
             }
             directory.cache = directory.platter.clone();
+            directory.deceived = false;
         }
     }
 

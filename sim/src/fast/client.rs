@@ -24,6 +24,10 @@ pub(super) struct Client<W: Workload> {
     pub attempt: u64,
     /// Which node is asked next.
     pub node: u32,
+    /// Whether a command of it was answered that it called after the faults had ended.
+    pub has_written: bool,
+    /// The same of a linearizable read.
+    pub has_read: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ pub(super) enum Next<W: Workload> {
     /// The call is over.
     Over(Operation<W::Call, W::Answer>),
     /// The call was certainly not carried out; it belongs in no history.
-    Refused,
+    Refused(W::Call),
     /// Try again after the pause.
     Retry,
 }
@@ -77,6 +81,8 @@ impl<W: Workload> Client<W> {
             state: ClientState::Idle,
             attempt: 0,
             node,
+            has_written: false,
+            has_read: false,
         }
     }
 
@@ -163,7 +169,7 @@ impl<W: Workload> Client<W> {
             if is_command && let Some(session) = &mut self.session {
                 session.sequence -= 1;
             }
-            return Next::Refused;
+            return Next::Refused(pending.call);
         }
         // Whether the session has begun at all is not known: the next command begins another.
         if let Some(session) = &mut self.session {

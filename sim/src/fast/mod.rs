@@ -7,6 +7,8 @@ mod client;
 mod cluster;
 mod faults;
 mod node;
+mod storage;
+mod verdict;
 mod words;
 mod workload;
 

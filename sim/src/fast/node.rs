@@ -1,33 +1,24 @@
 use super::{
     cluster::{Cluster, Event},
-    faults::Crash,
     workload::Workload,
 };
 use crate::{
     check::{
         Violation,
-        raft::{acknowledged_prefix, durable_promise, recovered_vote},
+        raft::{acknowledged_prefix, durable_promise},
     },
     clock::NodeClock,
     disk::SimDisk,
-    draw,
+    draw::bytes_hash,
     plan::FaultPlan,
+    trace::content_hash,
 };
-use holdfast_host::{Disk, Moment};
-use holdfast_raft::{HardState, Index, NodeId, Role, Term};
+use holdfast_host::Moment;
+use holdfast_raft::{Entry, HardState, Index, NodeId, Role, Term};
 use holdfast_replica::{
-    Event as ReplicaEvent, Message, Output, Replica, Store, StoreCommand, StoreError, StoreOptions,
+    Event as ReplicaEvent, Message, Output, Recovered, Replica, Store, StoreCommand,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    path::Path,
-};
-
-/// Where a replica keeps its files on its machine's disk.
-const DIRECTORY: &str = "/data";
-
-/// After how long a process that stopped by itself is started again, nanoseconds.
-const RESTART_NS: u64 = 500_000_000;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A machine: its disk and clock stay, processes come and go.
 #[derive(Clone)]
@@ -35,16 +26,29 @@ pub(super) struct Node<W: Workload> {
     pub incarnation: u32,
     pub disk: SimDisk,
     pub clock: NodeClock,
+    /// A process that reads what its disk has kept; it takes part when it is done with that.
+    pub starting: Option<Box<Starting<W>>>,
     pub running: Option<Running<W>>,
     /// Until then the process is stopped: nothing reaches it.
     pub paused_until: u64,
     /// By how much its device is slower than usual.
     pub slowness: u64,
     /// Failed disk operations that have stopped a process.
-    errors_seen: u64,
+    pub errors_seen: u64,
     /// Every term and vote that its replica wanted to be durable, and what was at last.
-    votes: BTreeSet<(Term, Option<NodeId>)>,
-    durable: HardState,
+    pub votes: BTreeSet<(Term, Option<NodeId>)>,
+    pub durable: HardState,
+    /// Up to here the log is on the platter, by what the store said, and nothing has replaced it since.
+    pub promised: Index,
+    /// The newest snapshot that its replica knew of.
+    pub snapshot: Index,
+}
+
+/// A process that recovers: what it will begin with.
+#[derive(Clone)]
+pub(super) struct Starting<W: Workload> {
+    pub store: Store<W::Machine>,
+    pub recovered: Recovered<W::Machine>,
 }
 
 /// A process on a machine.
@@ -52,8 +56,9 @@ pub(super) struct Node<W: Workload> {
 pub(super) struct Running<W: Workload> {
     pub replica: Replica<W::Machine>,
     pub store: Store<W::Machine>,
-    queue: VecDeque<StoreCommand<W::Machine>>,
-    syncing: bool,
+    pub queue: VecDeque<StoreCommand<W::Machine>>,
+    /// What its device is doing.
+    pub device: Device,
     /// The client, attempt and call behind each request that waits.
     pub waiting: BTreeMap<u64, Waiting<W::Call>>,
     /// The term in which it led when it was last looked at, and its commit index then.
@@ -64,6 +69,39 @@ pub(super) struct Running<W: Workload> {
     timer: (u32, u64),
     /// The replica's deadline for which that was set.
     deadline: u64,
+    /// Whether it campaigns because a leader asked it to.
+    is_ordered: bool,
+}
+
+/// The device of a process, one batch after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Device {
+    /// Whether a batch is under way.
+    pub is_busy: bool,
+    /// How many there were.
+    pub batches: u64,
+    /// When this one will be done.
+    pub due: u64,
+    /// The event that says so; others are stale.
+    pub generation: u32,
+}
+
+impl<W: Workload> Running<W> {
+    pub fn new(replica: Replica<W::Machine>, store: Store<W::Machine>) -> Self {
+        let checked = replica.state().applied();
+        Running {
+            replica,
+            store,
+            queue: VecDeque::new(),
+            device: Device::default(),
+            waiting: BTreeMap::new(),
+            led: None,
+            checked,
+            timer: (0, u64::MAX),
+            deadline: u64::MAX,
+            is_ordered: false,
+        }
+    }
 }
 
 /// A request that a replica has accepted.
@@ -83,13 +121,26 @@ impl<W: Workload> Node<W> {
             incarnation: 0,
             disk: SimDisk::new(plan.seed, id, &plan.disk),
             clock: NodeClock::new(&plan.clocks[id as usize]),
+            starting: None,
             running: None,
             paused_until: 0,
             slowness: 1,
             errors_seen: 0,
             votes: BTreeSet::new(),
             durable: HardState::default(),
+            promised: 0,
+            snapshot: 0,
         }
+    }
+
+    /// Whether there is a process, recovering or running.
+    pub fn is_up(&self) -> bool {
+        self.running.is_some() || self.starting.is_some()
+    }
+
+    /// Whether an operation has failed that no process has ended over.
+    pub fn has_new_errors(&self) -> bool {
+        self.disk.counts().errors > self.errors_seen
     }
 
     pub fn is_leader(&self) -> bool {
@@ -100,101 +151,6 @@ impl<W: Workload> Node<W> {
 }
 
 impl<W: Workload> Cluster<W> {
-    /// Starts a process on a machine that has none.
-    pub(super) fn start_node(&mut self, node: u32) {
-        let now = self.now;
-        let seed = self.setup.plan.seed;
-        let mut settings = self.setup.settings.clone();
-        settings.raft.id = u64::from(node) + 1;
-        let options = StoreOptions {
-            segment_bytes: self.setup.segment_bytes,
-            max_entry_bytes: Replica::<W::Machine>::max_entry_bytes(&settings) as u32,
-            group: 1,
-            snapshot_chunk_bytes: self.setup.snapshot_chunk_bytes,
-            node: settings.raft.id,
-            mutant: settings.mutant,
-        };
-        let machine = &mut self.nodes[node as usize];
-        assert!(machine.running.is_none());
-        machine.incarnation += 1;
-        machine.clock.restart(now);
-        let incarnation = machine.incarnation;
-        let directory = Path::new(DIRECTORY);
-        let opened = machine
-            .disk
-            .create_dir(directory)
-            .map_err(Into::into)
-            .and_then(|()| {
-                Store::open(
-                    &mut machine.disk,
-                    directory,
-                    options,
-                    self.setup.machine.clone(),
-                )
-            });
-        machine.disk.take_elapsed();
-        let (store, recovered) = match opened {
-            Ok(opened) => opened,
-            Err(error) if machine.disk.counts().errors > machine.errors_seen => {
-                return self.storage_failed(node, &error);
-            }
-            Err(error) => {
-                let message = format!("a replica cannot start after a crash: {error}");
-                return self.violate(Violation::new("recovery", message).at(node));
-            }
-        };
-        let vote = recovered_vote(
-            u64::from(node) + 1,
-            recovered.hard_state,
-            machine.durable,
-            &machine.votes,
-        );
-        let torn = recovered.repaired.is_some();
-        let mono = machine.clock.monotonic(now).as_nanos();
-        let origin = draw::draw(
-            seed,
-            draw::Domain::Scenario,
-            u64::MAX - u64::from(node),
-            u64::from(incarnation),
-        );
-        let rng = draw::node_rng(seed, node, incarnation, "replica", 0);
-        let checked = recovered.state.applied();
-        let replica = Replica::new(settings, recovered, origin, rng, mono)
-            .expect("the scenario's settings are valid");
-        let term = replica.raft().term();
-        machine.running = Some(Running {
-            replica,
-            store,
-            queue: VecDeque::new(),
-            syncing: false,
-            waiting: BTreeMap::new(),
-            led: None,
-            checked,
-            timer: (0, u64::MAX),
-            deadline: u64::MAX,
-        });
-        self.check(vote);
-        self.checker.restarted(u64::from(node) + 1);
-        self.trace
-            .record(now, node, 3, u64::from(incarnation), u64::from(torn));
-        if torn {
-            self.mark("torn-tail-repaired");
-        }
-        self.note_state(node, "follower", term);
-        self.drain(node);
-    }
-
-    /// Ends the process; what becomes of unsynced bytes is the caller's matter.
-    pub(super) fn stop_node(&mut self, node: u32) {
-        let now = self.now;
-        let machine = &mut self.nodes[node as usize];
-        machine.running = None;
-        machine.paused_until = 0;
-        self.trace
-            .record(now, node, 4, u64::from(machine.incarnation), 0);
-        self.note_state(node, "down", 0);
-    }
-
     pub(super) fn timer(&mut self, node: u32, generation: u32) {
         let now = self.now;
         let machine = &mut self.nodes[node as usize];
@@ -212,46 +168,6 @@ impl<W: Workload> Cluster<W> {
             running.replica.handle_timeout(mono);
         }
         self.drain(node);
-    }
-
-    /// The device has finished a batch: everything written before is on the platter.
-    pub(super) fn synced(&mut self, node: u32, incarnation: u32) {
-        let now = self.now;
-        let machine = &mut self.nodes[node as usize];
-        let Some(running) = &mut machine.running else {
-            return;
-        };
-        if machine.incarnation != incarnation {
-            return;
-        }
-        let mono = machine.clock.monotonic(now).as_nanos();
-        running.syncing = false;
-        match running.store.sync(&mut machine.disk) {
-            Ok(done) => {
-                machine.durable = running.store.durable_hard_state();
-                self.trace.record(now, node, 6, done.len() as u64, 0);
-                for done in done {
-                    running.replica.handle_stored(mono, done);
-                }
-            }
-            Err(error) => return self.storage_failed(node, &error),
-        }
-        self.drain(node);
-    }
-
-    /// A replica that cannot write stops: what a failed sync has left behind is anybody's guess. It is started again
-    /// after a while, as a supervisor would.
-    fn storage_failed(&mut self, node: u32, error: &StoreError) {
-        let errors = self.nodes[node as usize].disk.counts().errors;
-        if errors == self.nodes[node as usize].errors_seen {
-            let message = format!("storage failed without a fault: {error}");
-            return self.violate(Violation::new("storage", message).at(node));
-        }
-        self.nodes[node as usize].errors_seen = errors;
-        self.mark("stopped-by-a-failed-sync");
-        self.crash(node, Crash::Kill);
-        let at = self.now + RESTART_NS;
-        self.heap.push(at, Event::Restart { node });
     }
 
     /// Carries out what the replica wants, then looks at what it has become.
@@ -288,6 +204,8 @@ impl<W: Workload> Cluster<W> {
                     {
                         let before = running.replica.raft().term_at(first.index - 1);
                         let checked = self.checker.appended(u64::from(node) + 1, before, entries);
+                        self.trace
+                            .record(self.now, node, 10, first.index, contents(entries));
                         running.queue.push_back(command);
                         self.check(checked);
                     } else {
@@ -341,10 +259,14 @@ impl<W: Workload> Cluster<W> {
             ReplicaEvent::Applied { index } => self.applied(node, index),
             ReplicaEvent::SnapshotInstalled { index } => {
                 self.mark("snapshot-installed");
+                self.nodes[node as usize].snapshot = index;
                 let running = self.nodes[node as usize].running.as_mut();
                 running.expect("an event of a running node").checked = index;
             }
-            ReplicaEvent::SnapshotTaken { .. } => self.mark("snapshot-taken"),
+            ReplicaEvent::SnapshotTaken { index } => {
+                self.mark("snapshot-taken");
+                self.nodes[node as usize].snapshot = index;
+            }
             ReplicaEvent::SnapshotResumed { .. } => self.mark("snapshot-resumed"),
             ReplicaEvent::DuplicateSuppressed { .. } => self.mark("duplicate-suppressed"),
             ReplicaEvent::Raft(event) => self.raft_event(node, event),
@@ -361,8 +283,11 @@ impl<W: Workload> Cluster<W> {
             Event::QuorumRead { .. } => self.mark("quorum-read-served"),
             Event::ReadForwarded => self.mark("read-forwarded"),
             Event::LostQuorum => self.mark("leader-lost-quorum"),
-            Event::CampaignOrdered
-            | Event::Transfer { .. }
+            Event::CampaignOrdered => {
+                let running = self.nodes[node as usize].running.as_mut();
+                running.expect("an event of a running node").is_ordered = true;
+            }
+            Event::Transfer { .. }
             | Event::SnapshotNeeded { .. }
             | Event::Leader { .. }
             | Event::Commit { .. } => {}
@@ -379,9 +304,11 @@ impl<W: Workload> Cluster<W> {
             Role::Leader => "leader",
         };
         self.note_state(node, name, term);
-        let Some(running) = &self.nodes[node as usize].running else {
+        let Some(running) = &mut self.nodes[node as usize].running else {
             return;
         };
+        let was_ordered = running.is_ordered;
+        running.is_ordered &= role == Role::Candidate || role == Role::PreCandidate;
         if role == Role::Leader {
             let raft = running.replica.raft();
             let id = u64::from(node) + 1;
@@ -389,6 +316,9 @@ impl<W: Workload> Cluster<W> {
             self.check(checked);
             if self.writes_wait() {
                 self.mark("leader-changed-during-write");
+                if was_ordered {
+                    self.mark("leadership-transferred-during-write");
+                }
             }
             self.elected(node);
         }
@@ -447,31 +377,6 @@ impl<W: Workload> Cluster<W> {
         self.check(checked);
     }
 
-    /// Gives the device its next batch.
-    fn pump(&mut self, node: u32) {
-        let now = self.now;
-        let machine = &mut self.nodes[node as usize];
-        let Some(running) = &mut machine.running else {
-            return;
-        };
-        if running.syncing || running.queue.is_empty() {
-            return;
-        }
-        running.syncing = true;
-        while let Some(command) = running.queue.pop_front() {
-            if let Err(error) = running.store.write(&mut machine.disk, command) {
-                return self.storage_failed(node, &error);
-            }
-        }
-        let incarnation = machine.incarnation;
-        let written = machine.disk.take_elapsed();
-        let slowness = machine.slowness.max(1);
-        let profile = &self.setup.plan.disk;
-        let sync = profile.sync_min_ns + self.device.exponential(profile.sync_tail_ns);
-        let at = now + (written + sync) * slowness;
-        self.heap.push(at, Event::Synced { node, incarnation });
-    }
-
     /// The clock's rate has changed: the timer is set anew.
     pub(super) fn rearm(&mut self, node: u32) {
         if let Some(running) = &mut self.nodes[node as usize].running {
@@ -506,4 +411,11 @@ impl<W: Workload> Cluster<W> {
             self.heap.push(at, Event::Timer { node, generation });
         }
     }
+}
+
+/// A word that stands for all that these entries hold.
+fn contents(entries: &[Entry]) -> u64 {
+    entries.iter().fold(0, |sum, entry| {
+        content_hash(&(sum, entry.term, bytes_hash(&entry.payload)))
+    })
 }

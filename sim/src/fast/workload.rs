@@ -1,6 +1,9 @@
 use bytes::Bytes;
 use holdfast_replica::{Consistency, Outcome, StateMachine};
-use std::fmt::{Debug, Display};
+use std::{
+    fmt::{Debug, Display},
+    hash::Hash,
+};
 
 /// What a scenario's clients do, and what their answers mean. Part of the world: `Clone`, and random only by draws of
 /// its own.
@@ -8,12 +11,18 @@ pub trait Workload: Clone {
     /// The state machine under test.
     type Machine: StateMachine;
     /// What a client asks.
-    type Call: Clone + Debug + Display;
+    type Call: Clone + Debug + Display + Hash;
     /// What it is told.
-    type Answer: Clone + Debug + Display;
+    type Answer: Clone + Debug + Display + Hash;
 
     /// The next call of `client`.
     fn call(&mut self, client: u32) -> Self::Call;
+
+    /// The faults have ended; what was acknowledged until now must be found by whoever looks from now on.
+    fn healed(&mut self);
+
+    /// The run ends: what `client` still has to ask before it may stop, `None` when there is nothing.
+    fn closing(&mut self, client: u32) -> Option<Self::Call>;
 
     /// Nanoseconds that `client` waits between an answer and its next call.
     fn pause(&mut self, client: u32) -> u64;

@@ -1,6 +1,6 @@
 //! Whether a plan makes sense, and the errors that say why not.
 
-use super::{DiskProfile, FaultKind, FaultPlan, NetworkProfile, PLAN_VERSION, Target};
+use super::{Affliction, DiskProfile, FaultKind, FaultPlan, NetworkProfile, PLAN_VERSION, Target};
 use crate::clock::MAX_DRIFT_PPM;
 use std::{collections::BTreeSet, io};
 
@@ -139,7 +139,48 @@ impl FaultPlan {
                 field("drift_ppm"),
             )?;
         }
-        self.check_faults()
+        within(
+            self.drift_bound_ppm,
+            0,
+            MAX_DRIFT_PPM as u32,
+            "drift_bound_ppm",
+        )?;
+        self.check_faults()?;
+        self.check_outcasts()
+    }
+
+    fn check_outcasts(&self) -> Result<(), Complaint> {
+        demand(
+            self.outcasts.is_empty() || self.outcasts.len() * 2 < self.nodes as usize,
+            "outcasts",
+            format!(
+                "{} of {} nodes leave no majority",
+                self.outcasts.len(),
+                self.nodes
+            ),
+        )?;
+        let mut seen = BTreeSet::new();
+        for (place, outcast) in self.outcasts.iter().enumerate() {
+            let field = format!("outcasts[{place}].node");
+            let node = outcast.node;
+            let problem = format!("node {node}, but the plan has {} nodes", self.nodes);
+            demand(node < self.nodes, field.clone(), problem)?;
+            demand(
+                seen.insert(node),
+                field,
+                format!("node {node} is one already"),
+            )?;
+        }
+        for (place, outcast) in self.outcasts.iter().enumerate() {
+            if let Affliction::Bridged { to } = outcast.kind {
+                demand(
+                    to < self.nodes && !seen.contains(&to),
+                    format!("outcasts[{place}].kind.bridged.to"),
+                    format!("node {to} is not one of the others"),
+                )?;
+            }
+        }
+        Ok(())
     }
 
     fn check_faults(&self) -> Result<(), Complaint> {

@@ -1,8 +1,8 @@
 //! Drawing a plan from a seed, swarm-style: no seed does everything, each does a few things often.
 
 use super::{
-    DiskProfile, FaultPlan, Menu, NetworkProfile, PLAN_VERSION, PacketOrder, PowerCutProfile,
-    Recipe, recipe::Episodes,
+    Affliction, DiskProfile, FaultPlan, Menu, NetworkProfile, Outcast, PLAN_VERSION, PacketOrder,
+    PowerCutProfile, Recipe, recipe::Episodes,
 };
 use crate::{
     clock::ClockProfile,
@@ -19,6 +19,7 @@ enum Part {
     Network,
     Disk,
     Clocks,
+    Outcasts,
     /// And above: the episodes, one each.
     Episode = 1_000,
 }
@@ -32,6 +33,8 @@ impl FaultPlan {
         let part = |part: Part| Draws::new(seed, Domain::Plan, part as u64);
         let mut shape = part(Part::Shape);
         let nodes = *shape.pick(&menu.node_counts);
+        let mut clock_draws = part(Part::Clocks);
+        let drift = drift_bound(&mut clock_draws, menu);
         let mut plan = FaultPlan {
             version: PLAN_VERSION,
             scenario: menu.scenario.clone(),
@@ -41,10 +44,12 @@ impl FaultPlan {
             liveness_ns: menu.liveness_ns,
             network: network(&mut part(Part::Network), menu),
             disk: disk(&mut part(Part::Disk)),
-            clocks: clocks(&mut part(Part::Clocks), menu, nodes),
+            clocks: clocks(&mut clock_draws, menu, drift, nodes),
+            drift_bound_ppm: drift,
             faults: Vec::new(),
+            outcasts: outcasts(&mut part(Part::Outcasts), menu, nodes),
         };
-        plan.faults = faults(seed, &mut shape, menu, nodes);
+        plan.faults = faults(seed, &mut shape, menu, drift, nodes);
         let checked = plan.check();
         assert_eq!(checked, Ok(()), "a drawn plan is a good one");
         plan
@@ -138,22 +143,68 @@ fn power_cut(draws: &mut Draws) -> PowerCutProfile {
     }
 }
 
-fn clocks(draws: &mut Draws, menu: &Menu, nodes: u32) -> Vec<ClockProfile> {
+/// Mostly what quartz does; in other seeds anything that the menu allows.
+fn drift_bound(draws: &mut Draws, menu: &Menu) -> u32 {
+    let (usual, most) = (
+        u64::from(menu.max_drift_ppm.clamp(1, 200)),
+        u64::from(menu.max_drift_ppm),
+    );
+    let large = draws.magnitude(usual, most.max(usual)) as u32;
+    let largest = draws.chance(0.5);
+    match draws.chance(0.5) {
+        true if largest => menu.max_drift_ppm,
+        true => large.min(menu.max_drift_ppm),
+        false => (usual as u32).min(menu.max_drift_ppm),
+    }
+}
+
+fn clocks(draws: &mut Draws, menu: &Menu, bound: u32, nodes: u32) -> Vec<ClockProfile> {
     let (wrong, drifting) = (draws.chance(0.5), draws.chance(0.5));
+    let extreme = draws.chance(0.3);
+    let bound = i64::from(bound);
     (0..nodes)
         .map(|_| {
             let (sign, offset) = (draws.chance(0.5), draws.unit() * menu.max_step_ns as f64);
-            let drift = draws.range(0, 2 * u64::from(menu.max_drift_ppm) + 1) as i64;
+            let drift = draws.range(0, 2 * bound as u64 + 1) as i64 - bound;
             let offset = if sign { offset } else { -offset };
             ClockProfile {
                 offset_ns: if wrong { offset as i64 } else { 0 },
-                drift_ppm: match drifting {
-                    true => (drift - i64::from(menu.max_drift_ppm)) as i32,
-                    false => 0,
+                drift_ppm: match (drifting, extreme) {
+                    (true, true) => (bound * drift.signum()) as i32,
+                    (true, false) => drift as i32,
+                    (false, _) => 0,
                 },
             }
         })
         .collect()
+}
+
+/// A minority that stays unwell.
+fn outcasts(draws: &mut Draws, menu: &Menu, nodes: u32) -> Vec<Outcast> {
+    let most = u64::from(nodes.saturating_sub(1) / 2);
+    let count = draws.range(0, most.max(1)) as usize + 1;
+    if !draws.chance(menu.outcasts) || most == 0 {
+        return Vec::new();
+    }
+    let mut order: Vec<u32> = (0..nodes).collect();
+    draws.shuffle(&mut order);
+    let (outcasts, core) = order.split_at(count);
+    let mut outcasts: Vec<Outcast> = outcasts
+        .iter()
+        .map(|node| Outcast {
+            node: *node,
+            kind: match draws.range(0, 5) {
+                0 => Affliction::Down,
+                1 => Affliction::Deaf,
+                2 => Affliction::Mute,
+                // Of three nodes it would make a majority with the one that it reaches, and might well lead.
+                3 if nodes > 3 => Affliction::Bridged { to: core[0] },
+                _ => Affliction::CutOff,
+            },
+        })
+        .collect();
+    outcasts.sort_by_key(|outcast| outcast.node);
+    outcasts
 }
 
 /// The recipes of one seed, each with its weight.
@@ -173,7 +224,7 @@ fn swarm(draws: &mut Draws, menu: &Menu) -> Vec<(Recipe, u64)> {
     chosen
 }
 
-fn faults(seed: u64, shape: &mut Draws, menu: &Menu, nodes: u32) -> Vec<super::Fault> {
+fn faults(seed: u64, shape: &mut Draws, menu: &Menu, drift: u32, nodes: u32) -> Vec<super::Fault> {
     let recipes = swarm(shape, menu);
     let total: u64 = recipes.iter().map(|(_, weight)| weight).sum();
     let (low, high) = menu.episodes;
@@ -183,7 +234,7 @@ fn faults(seed: u64, shape: &mut Draws, menu: &Menu, nodes: u32) -> Vec<super::F
     }
     let gap = menu.horizon_ns / (count + 1);
     let haste = chance(shape, 0.0, 0.5);
-    let mut episodes = Episodes::new(menu, nodes);
+    let mut episodes = Episodes::new(menu, drift, nodes);
     let mut at = shape.range(menu.tempo_ns, 10 * menu.tempo_ns + 1);
     let mut number = 0;
     while at < menu.horizon_ns {

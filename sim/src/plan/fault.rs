@@ -130,6 +130,35 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
+/// A node that stays unwell when the faults end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcast {
+    /// Which.
+    pub node: u32,
+    /// What ails it.
+    pub kind: Affliction,
+}
+
+/// What ails a node in the liveness phase. Clients reach it all the same, unless it is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Affliction {
+    /// Its process has ended.
+    Down,
+    /// No packet gets to another node, or from one.
+    CutOff,
+    /// It hears no other node, and is heard.
+    Deaf,
+    /// It hears the other nodes, and is not heard.
+    Mute,
+    /// It talks with one node only.
+    Bridged {
+        /// Which.
+        to: u32,
+    },
+}
+
 /// A fault whose targets are known: what a world has to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Strike {
@@ -263,7 +292,7 @@ impl Fault {
             }),
             FaultKind::Bridge { side, bridge } => {
                 let side = cast.nodes(side);
-                let bridge = cast.one(*bridge, &side);
+                let bridge = cast.bridge(*bridge, &side);
                 Strike::Network(Disturbance::Bridge { side, bridge })
             }
             FaultKind::Isolate { targets } => Strike::Network(Disturbance::Isolate {
@@ -332,6 +361,15 @@ impl Cast {
         let from = self.nodes(from);
         let to = self.nodes_beside(to, &from);
         (from, to)
+    }
+
+    /// The node between `side` and the others: one of the others, since one of the side would block nothing.
+    fn bridge(&mut self, target: Target, side: &[u32]) -> u32 {
+        let bridge = self.one(target, side);
+        if matches!(target, Target::Node(_)) || !side.contains(&bridge) {
+            return bridge;
+        }
+        self.one(Target::Follower, side)
     }
 
     fn nodes_beside(&mut self, targets: &[Target], others: &[u32]) -> Vec<u32> {

@@ -99,8 +99,11 @@ pub struct Menu {
     pub max_duplication: f64,
     /// How late a duplicate may come.
     pub max_duplicate_ns: u64,
-    /// The largest drift of a clock, parts per million; what leases rely on.
+    /// The largest drift of a clock, parts per million. Each seed draws its own bound up to this one, for leases to
+    /// rely on, and goes to it.
     pub max_drift_ppm: u32,
+    /// The probability that some nodes stay unwell through the liveness phase.
+    pub outcasts: f64,
     /// The largest step and initial error of a wall clock.
     pub max_step_ns: u64,
 }
@@ -124,6 +127,7 @@ impl Menu {
             max_duplication: 0.1,
             max_duplicate_ns: 120_000 * MS,
             max_drift_ppm: 200,
+            outcasts: 0.0,
             max_step_ns: 3_600_000 * MS,
         }
     }

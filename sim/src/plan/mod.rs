@@ -12,7 +12,7 @@ mod profile;
 mod recipe;
 
 pub use check::{MAX_FAULTS, MAX_NODES, MAX_RUN_NS, PlanError};
-pub use fault::{Fault, FaultKind, Strike, Target};
+pub use fault::{Affliction, Fault, FaultKind, Outcast, Strike, Target};
 pub use menu::{Menu, Recipe};
 pub use profile::{DiskProfile, NetworkProfile, PacketOrder, PowerCutProfile};
 
@@ -27,7 +27,8 @@ pub const PLAN_VERSION: u32 = 1;
 ///
 /// A run has two phases. Until [`horizon_ns`](FaultPlan::horizon_ns) faults fly and only safety is asked for. Then
 /// every fault ends, what is down is started, nothing is lost or duplicated and no clock is touched any more: within
-/// [`liveness_ns`](FaultPlan::liveness_ns) the system must be well again.
+/// [`liveness_ns`](FaultPlan::liveness_ns) the system must be well again, the [`outcasts`](FaultPlan::outcasts)
+/// excepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultPlan {
@@ -49,8 +50,18 @@ pub struct FaultPlan {
     pub disk: DiskProfile,
     /// How each node's clocks start out.
     pub clocks: Vec<ClockProfile>,
+    /// How far clocks may drift, parts per million: what the nodes are told to allow for.
+    #[serde(default = "usual_drift_bound")]
+    pub drift_bound_ppm: u32,
     /// The faults, in order of their beginning.
     pub faults: Vec<Fault>,
+    /// Who stays unwell when they end: less than half of the nodes. The others must recover without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outcasts: Vec<Outcast>,
+}
+
+fn usual_drift_bound() -> u32 {
+    500
 }
 
 /// Which end of a fault.
@@ -86,7 +97,9 @@ impl FaultPlan {
             network: NetworkProfile::default(),
             disk: DiskProfile::default(),
             clocks: vec![ClockProfile::default(); nodes as usize],
+            drift_bound_ppm: usual_drift_bound(),
             faults: Vec::new(),
+            outcasts: Vec::new(),
         }
     }
 

@@ -8,6 +8,8 @@ const MS: u64 = 1_000_000;
 /// The episodes of one plan while it is drawn.
 pub(super) struct Episodes<'a> {
     menu: &'a Menu,
+    /// The largest drift of a clock, parts per million.
+    drift: u32,
     nodes: u32,
     faults: Vec<Fault>,
     /// Who may be down when: beginning, end, how many.
@@ -15,9 +17,10 @@ pub(super) struct Episodes<'a> {
 }
 
 impl<'a> Episodes<'a> {
-    pub(super) fn new(menu: &'a Menu, nodes: u32) -> Self {
+    pub(super) fn new(menu: &'a Menu, drift: u32, nodes: u32) -> Self {
         Episodes {
             menu,
+            drift,
             nodes,
             faults: Vec::new(),
             down: Vec::new(),
@@ -158,7 +161,9 @@ impl<'a> Episodes<'a> {
     }
 
     fn bridge(&mut self, at: u64, draws: &mut Draws) -> u64 {
-        let side = self.side(draws);
+        let mut side = self.side(draws);
+        // Beside the bridge there is somebody to be separated from.
+        side.truncate((self.nodes.max(3) - 2) as usize);
         let bridge = match draws.chance(0.3) {
             true => Target::Leader,
             false => Target::Follower,
@@ -374,7 +379,7 @@ impl<'a> Episodes<'a> {
 
     fn clock_drift(&mut self, at: u64, draws: &mut Draws) -> u64 {
         let targets = self.someone(draws);
-        let most = self.menu.max_drift_ppm as i32;
+        let most = self.drift as i32;
         let drift_ppm = if draws.chance(0.5) { most } else { -most };
         let until = at + draws.magnitude(1_000 * MS, 20_000 * MS);
         self.add(at, until, FaultKind::ClockDrift { targets, drift_ppm })

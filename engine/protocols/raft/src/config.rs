@@ -105,6 +105,10 @@ pub enum Mutant {
     ProposalTakenTwice,
     /// R20: the answer to a read of an earlier incarnation passes for one to a read of the same name.
     ReadNamesReused,
+    /// R13: a lease lasts a whole election timeout of the leader's clock, whatever clocks may drift.
+    LeaseWithoutDriftMargin,
+    /// D6: the commit index that is written beside term and vote goes further than the log that is durable by then.
+    CommitHintAheadOfDisk,
 }
 
 /// Why a [`Config`] is refused.

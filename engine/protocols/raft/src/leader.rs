@@ -332,7 +332,10 @@ impl Raft {
         if !(self.config.lease_reads && self.config.check_quorum) || self.transferee().is_some() {
             return false;
         }
-        let drift = u128::from(self.config.max_clock_drift_ppm);
+        let drift = match self.mutated(Mutant::LeaseWithoutDriftMargin) {
+            true => 0,
+            false => u128::from(self.config.max_clock_drift_ppm),
+        };
         let million = 1_000_000_u128;
         let lease =
             u128::from(self.config.election_timeout) * (million - drift) / (million + drift);

@@ -38,8 +38,12 @@ impl Raft {
         let state = (self.term, self.vote);
         // The commit index is a hint of what a start must find. It goes no further than what is durable now: these
         // bytes may reach the platter before the entries do that are written with them.
+        let hint = match self.mutated(Mutant::CommitHintAheadOfDisk) {
+            true => self.log.commit,
+            false => self.log.commit.min(self.log.stable),
+        };
         let hard_state = (state != self.persisted_state).then(|| HardState {
-            commit: self.log.commit.min(self.log.stable),
+            commit: hint,
             ..self.hard_state()
         });
         let snapshot = self.install.take();
