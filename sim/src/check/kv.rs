@@ -107,7 +107,7 @@ pub struct Operation {
 }
 
 /// A change that the committed log made: its revision, and the key's new value (`None`: removed).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Change {
     /// The revision.
     pub revision: Revision,

@@ -117,7 +117,7 @@ pub struct SimDisk {
     power_left: Option<u64>,
     /// Whether an operation was asked for after that.
     power_failed: bool,
-    /// Files with bytes or a length that no sync may have covered.
+    /// Files that the present process has written to and no sync may have covered since.
     unsettled: Vec<u32>,
 }
 
@@ -163,6 +163,8 @@ impl SimDisk {
             inode.locked = false;
         }
         self.elapsed = 0;
+        // Whatever it left unsynced is not for the syncs of the next process to cover, unless that writes it again.
+        self.unsettled.clear();
         self.has_litter = true;
         self.bury();
     }
@@ -173,7 +175,6 @@ impl SimDisk {
         self.kill();
         self.power_left = None;
         self.power_failed = false;
-        self.unsettled.clear();
         let cut = Cut::new(self.seed, self.node, self.cuts, &self.profile.power_cut);
         self.cuts += 1;
         let mut counts = CutCounts::default();
@@ -223,8 +224,8 @@ impl SimDisk {
         self.power_failed
     }
 
-    /// What a power cut could take of the file `path` or of the directory `path` and the files in it: a file with bytes
-    /// or a length, or a new name, that is not on the platter. Removals do not count. Costs next to nothing while
+    /// What a power cut could take of the file `path` or of the directory `path` and the files in it: a new name, or a
+    /// file with bytes or a length, from the present process, that is not on the platter. Removals do not count. Costs next to nothing while
     /// everything is synced.
     pub fn unsynced(&self, path: &Path) -> Option<String> {
         if self.unsettled.is_empty() && self.names.are_synced() {

@@ -248,6 +248,11 @@ impl<W: Workload> Cluster<W> {
         self.trace.hash()
     }
 
+    /// How many terms have had a leader so far.
+    pub fn terms_led(&self) -> usize {
+        self.checker.terms_led()
+    }
+
     /// How often each declared mark was reached.
     pub fn marks(&self) -> &Marks {
         &self.marks
@@ -288,17 +293,23 @@ impl<W: Workload> Cluster<W> {
 
     // ---- Stepping ----
 
-    /// Runs to the end of the liveness phase, or to the first violation.
+    /// Runs to the end of the liveness phase, or to the first violation, and judges how the run ended.
     pub fn run(&mut self) {
         let end = self.setup.plan.horizon_ns + self.setup.plan.liveness_ns;
+        self.run_until(end);
+        if self.violation.is_none() {
+            self.now = end;
+            self.check_liveness();
+        }
+        self.sum_up();
+    }
+
+    /// Does everything that is due up to then, or up to the first violation.
+    pub fn run_until(&mut self, until: u64) {
         while self.violation.is_none() {
-            let Some((at, event)) = self.heap.pop() else {
+            let Some((at, event)) = self.heap.pop_due(until) else {
                 break;
             };
-            if at > end {
-                self.now = end;
-                break;
-            }
             assert!(at >= self.now, "time does not go back");
             self.now = at;
             match self.held_until(&event) {
@@ -306,10 +317,6 @@ impl<W: Workload> Cluster<W> {
                 None => self.step(event),
             }
         }
-        if self.violation.is_none() {
-            self.check_liveness();
-        }
-        self.sum_up();
     }
 
     /// What the run leaves behind goes into its hash and its counts.

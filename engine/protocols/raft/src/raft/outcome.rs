@@ -1,7 +1,7 @@
 //! What follows from every step: events, promises and what they wait for, entries to apply.
 
 use super::{PersistMark, Raft, Seen, election::campaign_role};
-use crate::{Body, Entry, Event, HardState, Index, Message, Output, Persist};
+use crate::{Body, Entry, Event, HardState, Index, Message, Mutant, Output, Persist};
 
 impl Raft {
     /// Turns what has changed into outputs.
