@@ -185,7 +185,9 @@ impl Names {
         for change in std::mem::take(&mut directory.pending) {
             apply(&mut directory.platter, &change);
         }
-        directory.deceived &= directory.cache != directory.platter;
+        if directory.deceived {
+            directory.deceived = directory.cache != directory.platter;
+        }
     }
 
     /// A sync of a directory that fails: its changes stay visible and are on no platter, nor will be.
