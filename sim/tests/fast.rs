@@ -234,10 +234,14 @@ fn clocks_drift_and_the_last_of_two_drifts_holds() {
     let slow = drifting(vec![drift(-200_000)]);
     let fast = drifting(vec![drift(200_000)]);
     assert_eq!(count(&slow, "clock_drift"), 1);
-    let heartbeats = slow.counts().messages + 200;
-    assert!(fast.counts().messages > heartbeats, "more heartbeats");
+    let (least, most) = (slow.counts().messages, fast.counts().messages);
+    assert!(most > least + 80, "more heartbeats: {least} {most}");
     let both = drifting(vec![drift(-200_000), drift(200_000)]);
-    assert!(both.counts().messages > heartbeats, "the second holds");
+    let found = both.counts().messages;
+    assert!(
+        found > least.midpoint(most),
+        "the second holds: {found} of {least} to {most}"
+    );
     let none = run(plan(vec![drift(0)]));
     assert_eq!(count(&none, "clock_drift"), 0, "it changed nothing");
 }

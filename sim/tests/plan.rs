@@ -51,7 +51,7 @@ fn a_bad_plan_is_refused_with_the_field_and_the_reason() {
         ("nodes: 0 is not in 1..=10000", Box::new(|p| p.nodes = 0)),
         (
             "clocks: 2 clocks, but the plan has 3 nodes",
-            Box::new(|p| drop(p.clocks.pop())),
+            Box::new(|p| p.clocks.truncate(2)),
         ),
         (
             "network.loss: 1.5 is not in 0..=1",

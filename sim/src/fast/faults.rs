@@ -16,6 +16,8 @@ use holdfast_record::TimelineEvent;
 
 /// How long a power cut waits for its machine to be in the middle of an operation, nanoseconds.
 const WAIT_FOR_OPERATION_NS: u64 = 50_000_000;
+/// How long it waits for a term or a vote to be written.
+const WAIT_FOR_VOTE_NS: u64 = 2_000_000_000;
 /// At which of the disk operations to come it strikes, at the latest; the first ones are the likeliest.
 const WAIT_FOR_OPERATIONS: u64 = 20;
 /// The same for a node that recovers, which does more at once.
@@ -138,22 +140,33 @@ impl<W: Workload> Cluster<W> {
         }
         let seed = self.setup.plan.seed;
         let mut draws = Draws::new(seed, Domain::Instant, u64::from(fault.id));
-        let in_an_operation = draws.chance(0.5);
+        let (in_an_operation, at_a_vote) = (draws.chance(0.5), draws.chance(0.5));
+        let half = (until - self.now) / 2;
         for &node in nodes {
             let left = draws.magnitude(1, WAIT_FOR_OPERATIONS) - 1;
-            if in_an_operation && self.nodes[node as usize].is_up() {
-                self.nodes[node as usize].disk.cut_after(left);
-                let latest = self.now + WAIT_FOR_OPERATION_NS.min((until - self.now) / 2);
-                self.heap.push(latest, Event::CutPower { node });
-            } else {
+            let machine = &mut self.nodes[node as usize];
+            if !in_an_operation || !machine.is_up() {
                 self.crash(node, Crash::Power);
+                continue;
             }
+            // Term and vote are in one file and entries in another: what lies between is worth waiting for.
+            let wait = match at_a_vote {
+                true => WAIT_FOR_VOTE_NS,
+                false => WAIT_FOR_OPERATION_NS,
+            };
+            match at_a_vote {
+                true => machine.cut_at_vote = Some(left),
+                false => machine.disk.cut_after(left),
+            }
+            let latest = self.now + wait.min(half);
+            self.heap.push(latest, Event::CutPower { node });
         }
     }
 
     /// A power cut that waited for an operation waits no longer.
     pub(super) fn power_goes(&mut self, node: u32) {
-        if self.nodes[node as usize].disk.awaits_cut() {
+        let machine = &self.nodes[node as usize];
+        if machine.cut_at_vote.is_some() || machine.disk.awaits_cut() {
             self.crash(node, Crash::Power);
         }
     }
@@ -311,11 +324,12 @@ impl<W: Workload> Cluster<W> {
         if self.nodes[node as usize].is_up() {
             self.stop_node(node);
         }
-        let disk = &mut self.nodes[node as usize].disk;
+        let machine = &mut self.nodes[node as usize];
         match crash {
-            Crash::Kill => disk.kill(),
+            Crash::Kill => machine.disk.kill(),
             Crash::Power => {
-                disk.power_cut();
+                machine.cut_at_vote = None;
+                machine.disk.power_cut();
             }
         }
     }
@@ -331,6 +345,7 @@ impl<W: Workload> Cluster<W> {
             let machine = &mut self.nodes[node as usize];
             machine.paused_until = now;
             machine.disk.repair();
+            machine.cut_at_vote = None;
             machine.disk.keep_power();
             self.bring_up(node);
         }

@@ -33,6 +33,8 @@ pub(super) struct Node<W: Workload> {
     pub paused_until: u64,
     /// By how much its device is slower than usual.
     pub slowness: u64,
+    /// After how many operations power fails in the next batch that has a term or a vote in it.
+    pub cut_at_vote: Option<u64>,
     /// Failed disk operations that have stopped a process.
     pub errors_seen: u64,
     /// Every term and vote that its replica wanted to be durable, and what was at last.
@@ -125,6 +127,7 @@ impl<W: Workload> Node<W> {
             running: None,
             paused_until: 0,
             slowness: 1,
+            cut_at_vote: None,
             errors_seen: 0,
             votes: BTreeSet::new(),
             durable: HardState::default(),

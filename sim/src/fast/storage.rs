@@ -160,6 +160,19 @@ impl<W: Workload> Cluster<W> {
             return;
         }
         running.device.is_busy = true;
+        let has_vote = |command: &StoreCommand<W::Machine>| {
+            matches!(
+                command,
+                StoreCommand::Persist {
+                    hard_state: Some(_),
+                    ..
+                }
+            )
+        };
+        if machine.cut_at_vote.is_some() && running.queue.iter().any(has_vote) {
+            let left = machine.cut_at_vote.take();
+            machine.disk.cut_after(left.unwrap_or(0));
+        }
         let mut written = Ok(());
         while let Some(command) = running.queue.pop_front() {
             if let StoreCommand::Persist {

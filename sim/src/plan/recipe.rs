@@ -378,11 +378,33 @@ impl<'a> Episodes<'a> {
     }
 
     fn clock_drift(&mut self, at: u64, draws: &mut Draws) -> u64 {
+        if draws.chance(0.5) {
+            return self.slow_leader(at, draws);
+        }
         let targets = self.someone(draws);
         let most = self.drift as i32;
         let drift_ppm = if draws.chance(0.5) { most } else { -most };
         let until = at + draws.magnitude(1_000 * MS, 20_000 * MS);
         self.add(at, until, FaultKind::ClockDrift { targets, drift_ppm })
+    }
+
+    /// The leader's clock is as slow and the others' are as fast as may be, and then it is cut off, again and again:
+    /// while it thinks that its lease lasts, the others have waited long enough.
+    fn slow_leader(&mut self, at: u64, draws: &mut Draws) -> u64 {
+        let (tempo, most) = (self.menu.tempo_ns, self.drift as i32);
+        let others = vec![Target::Follower; self.nodes.clamp(2, 10) as usize - 1];
+        let mut strike = at;
+        for _ in 0..draws.range(2, 5) {
+            strike += draws.magnitude(tempo / 2 + 1, 8 * tempo);
+            let healed = strike + draws.magnitude(2 * tempo, 10 * tempo);
+            for (targets, drift_ppm) in [(vec![Target::Leader], -most), (others.clone(), most)] {
+                self.add(strike, healed, FaultKind::ClockDrift { targets, drift_ppm });
+            }
+            let side = vec![Target::Leader];
+            self.add(strike + 1, healed, FaultKind::Partition { side });
+            strike = healed;
+        }
+        strike
     }
 }
 
