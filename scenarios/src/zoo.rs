@@ -100,8 +100,5 @@ pub const MUTANTS: &[Planted] = {
         "D3" "keep-torn-tail" "holdfast-log" Mutant::Log(L::KeepTornTail),
             "acoustid-index#157, amelie#17",
             "a torn tail is not cut off: what is appended behind it is lost at the next start";
-        "D6" "commit-hint-ahead-of-disk" "holdfast-raft" Mutant::Raft(R::CommitHintAheadOfDisk),
-            "found by this simulator: power fails between two files",
-            "a commit index is durable before the entries it speaks of: a torn tail passes for damage";
     }
 };

@@ -280,12 +280,12 @@ impl<W: Workload> Cluster<W> {
     /// A clock runs as the last fault that is on it has it, or as it usually does.
     fn adjust_clock(&mut self, node: u32) {
         let lasting = self.strikes.iter().flatten().map(|struck| &struck.strike);
-        let drifts = lasting.filter_map(|strike| match strike {
+        let mut drifts = lasting.filter_map(|strike| match strike {
             Strike::ClockDrift { nodes, drift_ppm } if nodes.contains(&node) => Some(*drift_ppm),
             _ => None,
         });
         let usual = self.setup.plan.clocks[node as usize].drift_ppm;
-        let drift_ppm = drifts.last().unwrap_or(usual);
+        let drift_ppm = drifts.next_back().unwrap_or(usual);
         self.set_drift(node, drift_ppm);
     }
 

@@ -107,8 +107,6 @@ pub enum Mutant {
     ReadNamesReused,
     /// R13: a lease lasts a whole election timeout of the leader's clock, whatever clocks may drift.
     LeaseWithoutDriftMargin,
-    /// D6: the commit index that is written beside term and vote goes further than the log that is durable by then.
-    CommitHintAheadOfDisk,
 }
 
 /// Why a [`Config`] is refused.
