@@ -98,6 +98,11 @@ impl Trace {
         }
     }
 
+    /// Whether there is a timeline to describe things for.
+    pub fn is_drawn(&self) -> bool {
+        self.recording.is_some()
+    }
+
     /// Takes the timeline, its events in order of time, with the plan's JSON attached; `None` if there was none.
     pub fn finish(&mut self, plan: String) -> Option<Timeline> {
         let Recording {
@@ -107,24 +112,13 @@ impl Trace {
             dropped,
         } = *self.recording.take()?;
         events.extend(messages);
-        events.sort_by_key(began);
+        events.sort_by_key(TimelineEvent::at);
         Some(Timeline {
             lanes,
             events,
             dropped,
             plan,
         })
-    }
-}
-
-fn began(event: &TimelineEvent) -> u64 {
-    match event {
-        TimelineEvent::Message { at, .. }
-        | TimelineEvent::State { at, .. }
-        | TimelineEvent::Fault { at, .. }
-        | TimelineEvent::Operation { at, .. }
-        | TimelineEvent::Note { at, .. }
-        | TimelineEvent::Violation { at, .. } => *at,
     }
 }
 

@@ -50,4 +50,4 @@ mod node;
 pub mod race;
 pub mod wire;
 
-pub use node::{Node, NodeError};
+pub use node::{Node, NodeError, Rig};

@@ -206,7 +206,7 @@ impl KvWorkload {
     }
 }
 
-fn watch_from(from: u64) -> Watch {
+pub(super) fn watch_from(from: u64) -> Watch {
     Watch {
         from,
         seen: Vec::new(),
@@ -339,7 +339,11 @@ impl Workload for KvWorkload {
 }
 
 /// The changes from a revision on, and where to go on.
-fn changes_since(machine: &Kv, from: u64, limit: usize) -> Result<(Vec<Change>, u64), KvError> {
+pub(super) fn changes_since(
+    machine: &Kv,
+    from: u64,
+    limit: usize,
+) -> Result<(Vec<Change>, u64), KvError> {
     let events = machine.events(&KeyRange::all(), from, limit)?;
     let changes = events.revisions.iter().flat_map(|(revision, events)| {
         events

@@ -46,10 +46,11 @@ impl Scenario for RaftKv {
 
     fn run(&self, run: &Run) -> Outcome {
         let began = cpu_ns();
-        let plan = match &run.source {
+        let mut plan = match &run.source {
             Source::Seed(seed) => FaultPlan::draw(*seed, &menu(run.lane)),
             Source::Plan(plan) => plan.clone(),
         };
+        plan.lane = run.lane;
         let mut outcome = match run.lane {
             Lane::Fast => fast::run(plan, run),
             Lane::Full => full::run(plan, run),
@@ -62,12 +63,11 @@ impl Scenario for RaftKv {
 /// What may befall the replicas.
 fn menu(lane: Lane) -> Menu {
     let mut menu = Menu::new(NAME);
-    menu.recipes.push(Recipe::SyncError);
+    menu.recipes.extend([Recipe::SyncError, Recipe::Ambush]);
     if lane == Lane::Fast {
         // A minute in all, most of it under faults.
         menu.horizon_ns = 42_000_000_000;
         menu.liveness_ns = 18_000_000_000;
-        menu.recipes.push(Recipe::Ambush);
     }
     menu
 }
@@ -95,7 +95,7 @@ fn failure((at_ns, violation): &(u64, Violation)) -> Failure {
     Failure {
         property: violation.property.into(),
         message: violation.message.clone(),
-        at_ns: *at_ns,
+        at_ns: violation.at_ns.unwrap_or(*at_ns),
         node: violation.node,
     }
 }

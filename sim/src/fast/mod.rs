@@ -7,10 +7,11 @@ mod client;
 mod cluster;
 mod faults;
 mod node;
-mod words;
+pub(crate) mod words;
 mod workload;
 
 pub use client::ClientOptions;
 pub use cluster::{Cluster, Counts, MARKS, Setup};
 pub use holdfast_replica::Outcome;
+pub use words::event as describe;
 pub use workload::{Operation, Workload};

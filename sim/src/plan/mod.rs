@@ -17,6 +17,7 @@ pub use menu::{Menu, Recipe};
 pub use profile::{DiskProfile, NetworkProfile, PacketOrder, PowerCutProfile};
 
 use crate::clock::ClockProfile;
+use holdfast_record::Lane;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -35,6 +36,9 @@ pub struct FaultPlan {
     pub version: u32,
     /// The scenario that the plan was drawn for.
     pub scenario: String,
+    /// The lane that the plan was drawn for; the fast lane where a file does not say.
+    #[serde(default = "fast", skip_serializing_if = "is_fast")]
+    pub lane: Lane,
     /// The seed of all that the plan leaves to chance: which packets are lost, which sectors.
     pub seed: u64,
     /// How many nodes there are.
@@ -51,6 +55,14 @@ pub struct FaultPlan {
     pub clocks: Vec<ClockProfile>,
     /// The faults, in order of their beginning.
     pub faults: Vec<Fault>,
+}
+
+fn fast() -> Lane {
+    Lane::Fast
+}
+
+fn is_fast(lane: &Lane) -> bool {
+    *lane == Lane::Fast
 }
 
 /// Which end of a fault.
@@ -79,6 +91,7 @@ impl FaultPlan {
         FaultPlan {
             version: PLAN_VERSION,
             scenario: scenario.to_owned(),
+            lane: fast(),
             seed,
             nodes,
             horizon_ns,

@@ -43,6 +43,8 @@ pub struct Watch {
     /// The revision from which events have not been told; `None` until a node has said where the watch begins.
     next: Option<u64>,
     lines: Option<Lines>,
+    /// How often a node has accepted it.
+    connections: u64,
 }
 
 impl Watch {
@@ -52,12 +54,18 @@ impl Watch {
             keys,
             next: from,
             lines: None,
+            connections: 0,
         }
     }
 
     /// The revision from which events have not been told; `None` before the first node has answered.
     pub fn next_revision(&self) -> Option<u64> {
         self.next
+    }
+
+    /// How often a node has accepted this watch: above one when it was resumed.
+    pub fn connections(&self) -> u64 {
+        self.connections
     }
 
     /// Waits for the next item.
@@ -97,7 +105,11 @@ impl Watch {
         loop {
             let mut lines = match self.lines.take() {
                 Some(lines) => lines,
-                None => self.connect().await?,
+                None => {
+                    let lines = self.connect().await?;
+                    self.connections += 1;
+                    lines
+                }
             };
             let host = &self.client.shared.host;
             let line = host
