@@ -42,3 +42,16 @@ fn a_plan_of_the_full_lane_is_replayed_in_the_full_lane() {
     let written = FaultPlan::from_json("p", &timeline(&story).plan).expect("a plan");
     assert_eq!(written.lane, Lane::Fast, "where it ran last");
 }
+
+#[test]
+fn what_stands_in_every_node_of_the_full_lane_sees_a_commit_by_counting() {
+    let found = (0..60).find_map(|seed: u64| {
+        let seed = seed.to_string();
+        let mutant = "commit-old-term-by-counting";
+        let run = ["run", "raft-kv", "--lane", "full", "--seed", &seed];
+        seeds(&[&run[..], &["--mutant", mutant]].concat()).failure
+    });
+    let failure = found.expect("one seed in a few shows it");
+    assert_eq!(failure.property, "commit-in-own-term");
+    assert!(failure.node.is_some() && failure.at_ns > 0, "{failure:?}");
+}

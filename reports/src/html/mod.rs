@@ -46,7 +46,7 @@ pub fn page(page: &Page<'_>) -> String {
         ("lane", escape(&record.lane.to_string())),
         ("lane-meaning", lane_meaning(record).to_string()),
         ("seed", record.seed.to_string()),
-        ("verdict", verdict(record)),
+        ("verdict", verdict(record, timeline)),
         ("reproduce", escape(reproduce)),
         ("counts", counts(record, timeline)),
         ("faults", chips(&record.faults)),
@@ -84,13 +84,17 @@ fn lane_meaning(record: &SeedRecord) -> &'static str {
     }
 }
 
-fn verdict(record: &SeedRecord) -> String {
+fn verdict(record: &SeedRecord, timeline: &Timeline) -> String {
     let Some(failure) = &record.failure else {
         return "<div class=\"verdict passed\"><b>Passed.</b> No property broke.</div>".to_string();
     };
-    let place = failure
-        .node
-        .map(|node| format!(" on node {node}"))
+    // Nodes are counted from 0 and named otherwise.
+    let name = failure.node.map(|node| {
+        let lane = timeline.lanes.get(node as usize);
+        lane.map_or_else(|| format!("node {}", node + 1), String::clone)
+    });
+    let place = name
+        .map(|name| format!(" on {}", escape(&name)))
         .unwrap_or_default();
     format!(
         "<div class=\"verdict failed\"><b>{} broke</b> at {:.6} s{}<pre>{}</pre></div>",
@@ -115,7 +119,7 @@ fn counts(record: &SeedRecord, timeline: &Timeline) -> String {
         ("messages", grouped(record.messages)),
         ("operations answered", grouped(record.operations)),
         ("outcome unknown", grouped(record.unknown)),
-        ("faults", grouped(record.faults.values().sum())),
+        ("faults", grouped(faults(record))),
         ("events on this page", grouped(timeline.events.len() as u64)),
         ("trace hash", record.trace_hash.clone()),
     ];
@@ -132,6 +136,15 @@ fn counts(record: &SeedRecord, timeline: &Timeline) -> String {
             )
         })
         .collect()
+}
+
+/// How many faults struck; what links did to packets is counted beside them, by the ten thousand.
+fn faults(record: &SeedRecord) -> u64 {
+    let of_plan = record
+        .faults
+        .iter()
+        .filter(|(kind, _)| !kind.starts_with("packet_"));
+    of_plan.map(|(_, count)| count).sum()
 }
 
 fn chips(counts: &std::collections::BTreeMap<String, u64>) -> String {

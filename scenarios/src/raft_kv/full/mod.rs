@@ -25,6 +25,7 @@ use holdfast_sim::{
         Violation,
         kv::{self, Change, Operation},
     },
+    draw::{Domain, Draws},
     full::{self, Settings, World},
     plan::FaultPlan,
 };
@@ -47,7 +48,6 @@ pub const MARKS: &[&str] = &[
     "session-retry-answered",
     "shut-down-in-order",
     "snapshot-installed",
-    "snapshot-resumed",
     "snapshot-taken",
     "stopped-by-a-failed-sync",
     "torn-tail-repaired",
@@ -73,6 +73,9 @@ const SETTLING: u32 = 5;
 const DRAIN: Duration = Duration::from_millis(500);
 /// Time between a quiet watch's signs of life: well below what is left after the last fault.
 const WATCH_PROGRESS: Duration = Duration::from_millis(500);
+
+/// The entity of [`Domain::Workload`] that draws how nodes are rigged.
+const RIG: u64 = 1 << 35;
 
 /// What the clients and the judge bring back.
 struct Told {
@@ -154,12 +157,16 @@ async fn simulate(world: World, chosen: Chosen, mutant: Option<Mutant>) -> Told 
     let nodes = world.plan().nodes;
     let stage = Stage::new(world.clone());
     let stops: Arc<Vec<Notify>> = Arc::new((0..nodes).map(|_| Notify::new()).collect());
+    // Small pieces, few at a time: a transfer lasts long enough for faults to meet it.
+    let mut draws = Draws::new(world.plan().seed, Domain::Workload, RIG);
+    let snapshot_chunk_bytes = draws.magnitude(64, 4_096);
+    let snapshot_window = snapshot_chunk_bytes * draws.range(1, 5);
     for node in 0..nodes {
         let rig = Rig {
             mutant,
             observer: Some(stage.observer(node)),
-            snapshot_chunk_bytes: chosen.snapshot_chunk_bytes,
-            snapshot_window: chosen.settings.snapshot_window,
+            snapshot_chunk_bytes: snapshot_chunk_bytes as usize,
+            snapshot_window,
         };
         let (outside, config, stops) = (world.clone(), config(node, nodes, &chosen), stops.clone());
         world.machine(&name(node), move |host| {

@@ -308,7 +308,7 @@ pub(super) async fn operate(
                 stops[node as usize].notify_waiters();
                 Ok(())
             }
-            _ => compact(&stage, &client, lane, draws.range(0, 200)).await,
+            _ => compact(&stage, &client, lane, draws.magnitude(1, 4_000)).await,
         };
         if let Err(error) = result
             && error.is_definite()
