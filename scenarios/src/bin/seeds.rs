@@ -63,6 +63,9 @@ struct RunArgs {
     /// A bug to plant, by name or number.
     #[arg(long)]
     mutant: Option<String>,
+    /// Let only the properties count that are seen from outside.
+    #[arg(long)]
+    black_box: bool,
     /// Write what the report's page shows to this file.
     #[arg(long)]
     timeline: Option<PathBuf>,
@@ -119,6 +122,7 @@ fn run(args: &RunArgs) -> Result<(), String> {
         lane,
         source,
         mutant,
+        black_box: args.black_box,
         timeline: args.timeline.is_some(),
     };
     if let Some(path) = &args.replay {

@@ -5,7 +5,7 @@ use super::{
     settings::{Chosen, choose},
     workload::{self, Generator},
 };
-use crate::{Outcome, Run};
+use crate::{BLACK_BOX, Outcome, Run};
 use bytes::Bytes;
 use holdfast_kv::{KeyRange, Kv, KvCommand, KvError, KvOutcome};
 use holdfast_record::Lane;
@@ -50,6 +50,9 @@ pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
     };
     let written = run.timeline.then(|| setup.plan.to_json());
     let mut cluster = Cluster::new(setup, workload, run.timeline);
+    if run.black_box {
+        cluster.heed_only(BLACK_BOX);
+    }
     cluster.run();
     if cluster.violation().is_none()
         && let Err(violation) = story(&cluster).check()

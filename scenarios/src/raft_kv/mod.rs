@@ -26,6 +26,13 @@ pub struct RaftKv;
 
 const NAME: &str = "raft-kv";
 
+impl RaftKv {
+    /// What befalls the replicas in a seed.
+    pub fn plan(lane: Lane, seed: u64) -> FaultPlan {
+        FaultPlan::draw(seed, &menu(lane))
+    }
+}
+
 impl Scenario for RaftKv {
     fn info(&self) -> ScenarioInfo {
         let lane = |lane, default_seeds, marks: &[&str]| LaneInfo {
@@ -47,7 +54,7 @@ impl Scenario for RaftKv {
     fn run(&self, run: &Run) -> Outcome {
         let began = cpu_ns();
         let mut plan = match &run.source {
-            Source::Seed(seed) => FaultPlan::draw(*seed, &menu(run.lane)),
+            Source::Seed(seed) => RaftKv::plan(run.lane, *seed),
             Source::Plan(plan) => plan.clone(),
         };
         plan.lane = run.lane;

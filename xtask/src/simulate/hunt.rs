@@ -117,6 +117,7 @@ impl<'a> Hunt<'a> {
             seeds,
             order,
             mutant: self.arguments.mutant.clone(),
+            black_box: false,
             after_failure: AfterFailure::Continue,
         }
     }

@@ -291,7 +291,7 @@ impl<S: StateMachine> Replica<S> {
                     self.outputs.push_back(Output::Event(event));
                 }
                 if let Some(state) = complete {
-                    self.install(file, state);
+                    self.install(file, *state);
                 }
                 let message = Message::SnapshotReceived {
                     from: self.raft.id(),
@@ -720,7 +720,7 @@ impl<S: StateMachine> Replica<S> {
     }
 
     /// Hands a verified snapshot to the Raft core, and takes its state over if the core does.
-    fn install(&mut self, file: SnapshotFile, state: Box<State<S>>) {
+    fn install(&mut self, file: SnapshotFile, state: State<S>) {
         if file.meta.index <= self.raft.commit() {
             return;
         }
@@ -734,7 +734,7 @@ impl<S: StateMachine> Replica<S> {
         if self.raft.snapshot_index() != index {
             return;
         }
-        self.state = *state;
+        self.state = state;
         // Commands that wait may have been applied on the way to it: whether they were is not known any more.
         for waiting in self.pending.values_mut() {
             waiting.term = None;

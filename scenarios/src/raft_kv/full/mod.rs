@@ -104,7 +104,10 @@ pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
     settings.timeline = run.timeline;
     settings.marks = MARKS;
     let began = cpu_ns();
-    let mut ended = full::run(settings, move |world| simulate(world, chosen, mutant));
+    let black_box = run.black_box;
+    let mut ended = full::run(settings, move |world| {
+        simulate(Stage::new(world, black_box), chosen, mutant)
+    });
     record.cpu_ns = cpu_ns() - began;
     record.simulated_ns = ended.simulated.as_nanos() as u64;
     record.messages = ended.counts.segments + ended.counts.datagrams;
@@ -153,9 +156,9 @@ fn broke(failure: &Failure) -> TimelineEvent {
     }
 }
 
-async fn simulate(world: World, chosen: Chosen, mutant: Option<Mutant>) -> Told {
+async fn simulate(stage: Stage, chosen: Chosen, mutant: Option<Mutant>) -> Told {
+    let world = stage.world.clone();
     let nodes = world.plan().nodes;
-    let stage = Stage::new(world.clone());
     let stops: Arc<Vec<Notify>> = Arc::new((0..nodes).map(|_| Notify::new()).collect());
     // Small pieces, few at a time: a transfer lasts long enough for faults to meet it.
     let mut draws = Draws::new(world.plan().seed, Domain::Workload, RIG);

@@ -4,6 +4,7 @@
 //! Raft's safety, the marks, who leads (for the faults that strike leaders), and what the committed log did.
 
 use super::super::fast::{changes_since, watch_from};
+use crate::BLACK_BOX;
 use holdfast_kv::Kv;
 use holdfast_raft::{Event as RaftEvent, Role, Term};
 use holdfast_replica::{Event, Observer, Outcome, Output, Replica, StoreCommand};
@@ -23,6 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Stage {
     /// The world.
     pub(super) world: World,
+    /// Only the properties of [`BLACK_BOX`] count.
+    black_box: bool,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -55,10 +58,11 @@ struct SeenOfNode {
 
 impl Stage {
     /// A stage on which nothing has happened.
-    pub(super) fn new(world: World) -> Self {
+    pub(super) fn new(world: World, black_box: bool) -> Self {
         let nodes = vec![SeenOfNode::default(); world.plan().nodes as usize];
         Stage {
             world,
+            black_box,
             seen: Arc::new(Mutex::new(Seen {
                 checker: RaftChecker::default(),
                 nodes,
@@ -121,6 +125,9 @@ impl Stage {
 
     fn check(&self, checked: Result<(), Violation>) {
         let Err(violation) = checked else { return };
+        if self.black_box && !BLACK_BOX.contains(&violation.property) {
+            return;
+        }
         let is_first = !std::mem::replace(&mut self.seen().is_broken, true);
         if is_first {
             let property = violation.property;
