@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(timeline.events.len(), TIMELINE_LIMIT);
         assert_eq!(timeline.dropped, 7);
         assert_eq!(timeline.events[0], note(7));
-        assert!(timeline.events.is_sorted_by_key(began));
+        assert!(timeline.events.is_sorted_by_key(TimelineEvent::at));
         assert_eq!(silent.hash(), trace.hash(), "looking changes nothing");
     }
 

@@ -97,12 +97,52 @@ fn verdict(record: &SeedRecord, timeline: &Timeline) -> String {
         .map(|name| format!(" on {}", escape(&name)))
         .unwrap_or_default();
     format!(
-        "<div class=\"verdict failed\"><b>{} broke</b> at {:.6} s{}<pre>{}</pre></div>",
+        "<div class=\"verdict failed\"><b>{} broke</b> at {:.6} s{}{}<pre>{}</pre></div>",
         escape(&failure.property),
         failure.at_ns as f64 / 1e9,
         place,
+        property_meaning(&failure.property).map_or_else(String::new, |meaning| format!(
+            "<p>Should hold: {meaning}.</p>"
+        )),
         escape(&failure.message),
     )
+}
+
+/// What a property asks for, for who did not write it; `None` for one that is not known here.
+fn property_meaning(property: &str) -> Option<&'static str> {
+    Some(match property {
+        "election-safety" => "a term has one leader at most",
+        "leader-completeness" => "who is elected has every entry that was committed before",
+        "log-matching" => {
+            "an entry of one index and term is the same in every log, and so is all before it"
+        }
+        "state-machine-safety" => "all nodes apply the same entry at an index",
+        "monotonic-commit" => "while a node runs, its term and its commit index never fall",
+        "commit-in-own-term" => {
+            "a leader commits by counting copies of entries of its own term only"
+        }
+        "durable-promise" => {
+            "a vote or an acknowledgement leaves a node after what it promises is on its disk"
+        }
+        "acknowledged-prefix" => "what a follower acknowledges is what its leader has there",
+        "hard-state-atomicity" => "a start finds a term and a vote that were written together",
+        "read-recency" => {
+            "a linearizable read sees everything that was committed when it was asked"
+        }
+        "linearizability" | "witness" | "real-time-order" => {
+            "every answer fits one order of all operations, in which none comes before another that had ended when \
+             it began"
+        }
+        "exactly-once" => "a command that is retried is carried out once",
+        "watch" => "a watch tells every change once and in order",
+        "equal-state" => "nodes that have applied the same entries are equal",
+        "convergence" => "after the last fault all nodes come to have applied the same entries",
+        "liveness" => "after the last fault one node leads and every client is answered",
+        "recovery" => "a node starts again after any crash",
+        "storage" => "storage fails only when a disk does",
+        "no-panic" => "nothing panics",
+        _ => return None,
+    })
 }
 
 fn counts(record: &SeedRecord, timeline: &Timeline) -> String {

@@ -208,6 +208,7 @@ async fn watch_once(
     };
     let told = &mut watched.watch;
     let mut watch = client.watch(keys, Some(told.from));
+    let mut connections = 0;
     loop {
         if world.now() >= world.horizon() {
             let wanted = stage.acknowledged_at_horizon();
@@ -232,9 +233,10 @@ async fn watch_once(
         };
         match item {
             Ok(item) => {
-                if watch.connections() > 1 {
+                if watch.connections() > connections && connections > 0 {
                     world.mark("watch-resumed");
                 }
+                connections = watch.connections();
                 let is_event = hear(told, item);
                 if is_event && watched.keys.is_some() {
                     world.mark("watch-of-some-keys-told");
