@@ -197,7 +197,8 @@ fn the_page_says_what_it_must() {
     for needed in [
         "<title>raft-kv, fast lane, seed 123</title>",
         "cargo xtask simulate raft-kv --lane fast --seed 123",
-        "<b>linearizability broke</b> at 12.345678 s on node 2",
+        "<b>linearizability broke</b> at 12.345678 s on &lt;/script&gt;&lt;img",
+        "Should hold: every answer fits one order of all operations",
         "events left out, too many</dt><dd>12",
         "000000000000007b",
         "How to read this",

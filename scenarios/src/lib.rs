@@ -11,6 +11,23 @@ use holdfast_sim::plan::FaultPlan;
 
 pub use zoo::{MUTANTS, Planted, find as find_mutant};
 
+/// Properties that are seen from outside: in what clients were told, in what replicas applied and became, and in
+/// silence. The others look into the workings of Raft, and see a bug before it has done any harm.
+pub const BLACK_BOX: &[&str] = &[
+    "convergence",
+    "equal-state",
+    "exactly-once",
+    "linearizability",
+    "liveness",
+    "no-panic",
+    "real-time-order",
+    "recovery",
+    "state-machine-safety",
+    "storage",
+    "watch",
+    "witness",
+];
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -39,6 +56,8 @@ pub struct Run {
     pub source: Source,
     /// A bug to plant.
     pub mutant: Option<&'static Planted>,
+    /// Whether only the properties of [`BLACK_BOX`] count.
+    pub black_box: bool,
     /// Whether to record what the report's page shows.
     pub timeline: bool,
 }

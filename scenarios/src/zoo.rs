@@ -91,7 +91,7 @@ pub const MUTANTS: &[Planted] = {
         "R18" "sessions-not-in-snapshot" "holdfast-replica" Mutant::SessionsNotInSnapshot,
             "Ongaro's dissertation, section 6.3",
             "the session table is missing from snapshots: a retried command is applied twice";
-        "R19" "proposal-taken-twice" "holdfast-raft" Mutant::Raft(R::ProposalTakenTwice),
+        "H1" "proposal-taken-twice" "holdfast-raft" Mutant::Raft(R::ProposalTakenTwice),
             "found by this simulator: forwarding assumes that messages are not repeated",
             "a leader takes a forwarded proposal again when the network repeats it";
         "D1" "torn-tail-is-fatal" "holdfast-log" Mutant::Log(L::TornTailIsFatal),

@@ -27,6 +27,7 @@ fn each_plan_finds_its_bug_and_nothing_else() {
             lane: Lane::Fast,
             source: Source::Plan(plan),
             mutant: None,
+            black_box: false,
             timeline: false,
         };
         let clean = scenario.run(&run).record;

@@ -102,6 +102,11 @@ impl Trace {
         }
     }
 
+    /// Whether there is a timeline to describe things for.
+    pub fn is_drawn(&self) -> bool {
+        self.recording.is_some()
+    }
+
     /// Takes the timeline, its events in order of time, with the plan's JSON attached; `None` if there was none.
     pub fn finish(&mut self, plan: String) -> Option<Timeline> {
         let Recording {
@@ -111,24 +116,13 @@ impl Trace {
             dropped,
         } = *self.recording.take()?;
         events.extend(messages);
-        events.sort_by_key(began);
+        events.sort_by_key(TimelineEvent::at);
         Some(Timeline {
             lanes,
             events,
             dropped,
             plan,
         })
-    }
-}
-
-fn began(event: &TimelineEvent) -> u64 {
-    match event {
-        TimelineEvent::Message { at, .. }
-        | TimelineEvent::State { at, .. }
-        | TimelineEvent::Fault { at, .. }
-        | TimelineEvent::Operation { at, .. }
-        | TimelineEvent::Note { at, .. }
-        | TimelineEvent::Violation { at, .. } => *at,
     }
 }
 
@@ -259,7 +253,7 @@ mod tests {
         assert_eq!(timeline.events.len(), TIMELINE_LIMIT);
         assert_eq!(timeline.dropped, 7);
         assert_eq!(timeline.events[0], note(7));
-        assert!(timeline.events.is_sorted_by_key(began));
+        assert!(timeline.events.is_sorted_by_key(TimelineEvent::at));
         assert_eq!(silent.hash(), trace.hash(), "looking changes nothing");
     }
 

@@ -39,11 +39,14 @@ fn complaint(change: impl FnOnce(&mut FaultPlan)) -> String {
     }
 }
 
+/// How a plan is made bad.
+type Change = Box<dyn Fn(&mut FaultPlan)>;
+
 #[test]
 fn a_bad_plan_is_refused_with_the_field_and_the_reason() {
     assert_eq!(complaint(|_| ()), "");
     let outcast = |node, kind| Outcast { node, kind };
-    let cases: [(&str, Box<dyn Fn(&mut FaultPlan)>); 14] = [
+    let cases: [(&str, Change); 14] = [
         (
             "version: 7, but this build reads version 1",
             Box::new(|p| p.version = 7),

@@ -50,7 +50,9 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
     output.note(&format!(
         "measuring {name}; leave the machine alone meanwhile"
     ));
+    let spinner = output.spinner(&format!("measuring {name}"));
     let rows: Vec<BenchRow> = program.ask(&[name, "--json"])?;
+    spinner.finish_and_clear();
     match output {
         Output::Json => println!("{}", crate::json(&rows)),
         Output::Text => print!("{}", table(&rows)),

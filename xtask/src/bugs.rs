@@ -14,8 +14,9 @@ use std::path::Path;
 
 /// Plant documented bugs of other systems one at a time, and tell which seed finds each
 ///
-/// Runs seeds 0, 1, 2, ... in the fast lane for each bug until a property breaks. A seed that kills its worker has found
-/// the bug, too. Fails (exit code 1) if one is not found.
+/// Runs seeds 0, 1, 2, ... in the fast lane for each bug until a property breaks, and again with only those properties
+/// that are seen from outside: in what clients were told, in what replicas applied, in silence. A seed that kills its
+/// worker has found the bug, too. Fails (exit code 1) if one is not found by any property.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// Only this one, by name or number
@@ -53,6 +54,8 @@ pub struct Hunt {
     pub seeds_tried: u64,
     /// Where it was found, if it was.
     pub found: Option<Found>,
+    /// Where it was found when only properties counted that are seen from outside.
+    pub found_from_outside: Option<Found>,
     /// The command that runs the seed again.
     pub reproduce: Option<String>,
 }
@@ -83,26 +86,37 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
 /// Runs the command with a worker that is there.
 pub fn run_with(worker: &Worker, arguments: &Arguments) -> Result<Report, XtaskError> {
     let bugs = chosen(worker.mutants()?, arguments.mutant.as_deref())?;
-    let job = |bug: &MutantInfo| Job {
+    let job = |bug: &MutantInfo, black_box| Job {
         scenario: bug.scenario.clone(),
         lane: Lane::Fast,
         seeds: 0..arguments.seeds,
         order: Order::Up,
         mutant: Some(bug.name.clone()),
+        black_box,
         after_failure: AfterFailure::Stop,
     };
-    let jobs: Vec<Job> = bugs.iter().map(job).collect();
+    // Each bug is hunted twice: the first half of the jobs by all properties, the second from outside.
+    let count = bugs.len();
+    let by_all = bugs.iter().map(|bug| job(bug, false));
+    let from_outside = bugs.iter().map(|bug| job(bug, true));
+    let jobs: Vec<Job> = by_all.chain(from_outside).collect();
+    let mut tried = vec![0; jobs.len()];
     let mut hunts: Vec<Hunt> = bugs.into_iter().map(Hunt::new).collect();
 
     let output = Output::of(arguments.json);
-    let bar = output.bar(hunts.len() as u64, "bugs");
+    let bar = output.bar(jobs.len() as u64, "hunts");
     let parallel = arguments.jobs.unwrap_or_else(cargo::processors);
     crew::run(worker, &jobs, parallel, |place, record| {
-        hunts[place].seeds_tried += 1;
-        if let Some(failure) = record.failure {
-            hunts[place].was_found(record.seed, failure);
+        tried[place] += 1;
+        let (hunt, is_from_outside) = (&mut hunts[place % count], place >= count);
+        if !is_from_outside {
+            hunt.seeds_tried += 1;
         }
-        if hunts[place].found.is_some() || hunts[place].seeds_tried == arguments.seeds {
+        let failed = record.failure.is_some();
+        if let Some(failure) = record.failure {
+            hunt.was_found(record.seed, failure, is_from_outside);
+        }
+        if failed || tried[place] == arguments.seeds {
             bar.inc(1);
         }
     })?;
@@ -141,20 +155,26 @@ impl Hunt {
             bug,
             seeds_tried: 0,
             found: None,
+            found_from_outside: None,
             reproduce: None,
         }
     }
 
-    fn was_found(&mut self, seed: u64, failure: Failure) {
-        let MutantInfo { scenario, name, .. } = &self.bug;
-        self.reproduce = Some(format!(
-            "cargo xtask simulate {scenario} --lane fast --seed {seed} --mutant {name}"
-        ));
-        self.found = Some(Found {
+    fn was_found(&mut self, seed: u64, failure: Failure, is_from_outside: bool) {
+        let found = Some(Found {
             seed,
             property: failure.property,
             message: failure.message,
         });
+        if is_from_outside {
+            self.found_from_outside = found;
+            return;
+        }
+        let MutantInfo { scenario, name, .. } = &self.bug;
+        self.reproduce = Some(format!(
+            "cargo xtask simulate {scenario} --lane fast --seed {seed} --mutant {name}"
+        ));
+        self.found = found;
     }
 }
 
@@ -167,24 +187,33 @@ impl fmt::Display for Report {
             ("found by seed", Right),
             ("seeds tried", Right),
             ("what broke", Left),
+            ("from outside", Right),
+            ("what broke", Left),
             ("seen in", Left),
         ]);
         for Hunt {
             bug,
             seeds_tried,
             found,
+            found_from_outside,
             ..
         } in &self.hunts
         {
+            let seed = |found: &Option<Found>, none: &str| {
+                let seed = found.as_ref().map(|found| found.seed.to_string());
+                seed.unwrap_or_else(|| none.to_owned())
+            };
+            let what_broke =
+                |found: &Option<Found>| found.as_ref().map_or("-".into(), Found::what_broke);
             table.row(vec![
                 bug.id.clone(),
                 bug.name.clone(),
-                found
-                    .as_ref()
-                    .map_or("NOT FOUND".into(), |f| f.seed.to_string()),
+                seed(found, "NOT FOUND"),
                 grouped(*seeds_tried),
-                found.as_ref().map_or("-".into(), Found::what_broke),
-                cut(&bug.source, 40),
+                what_broke(found),
+                seed(found_from_outside, "not found"),
+                what_broke(found_from_outside),
+                cut(&bug.source, 30),
             ]);
         }
         write!(f, "{table}")?;
@@ -226,7 +255,7 @@ impl Found {
             .lines()
             .skip_while(|line| !line.contains("panicked at"));
         let panic = lines.nth(1).or(self.message.lines().last()).unwrap_or("");
-        cut(&format!("panic: {panic}"), 50)
+        cut(&format!("panic: {panic}"), 36)
     }
 }
 

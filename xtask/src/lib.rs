@@ -123,6 +123,24 @@ impl Output {
             .with_prefix(what.to_string())
     }
 
+    /// Says what is being done and for how long already, on standard error, where nobody can tell how long it will take;
+    /// invisible unless a person watches a terminal. Gone when the bar is dropped or finished.
+    pub fn spinner(self, what: &str) -> indicatif::ProgressBar {
+        use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+        let target = match self {
+            Output::Text => ProgressDrawTarget::stderr(),
+            Output::Json => ProgressDrawTarget::hidden(),
+        };
+        let style = ProgressStyle::with_template("{spinner} {prefix}  {elapsed}")
+            .expect("a well-formed template");
+        let bar = ProgressBar::with_draw_target(None, target)
+            .with_style(style)
+            .with_prefix(what.to_string())
+            .with_finish(indicatif::ProgressFinish::AndClear);
+        bar.enable_steady_tick(std::time::Duration::from_millis(200));
+        bar
+    }
+
     /// Prints a line for a person, on standard error.
     pub fn note(self, line: &str) {
         if self == Output::Text {

@@ -4,6 +4,7 @@
 //! file that `HOLDFAST_SKIPS` names, and passes: what was skipped is told at the end, so that it cannot hide.
 
 use crate::{Output, Verdict, XtaskError, cargo, tools};
+use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
@@ -21,16 +22,34 @@ HOLDFAST_SKIPS names; skipped tests are listed and counted at the end.")]
 pub struct Arguments {
     /// Run only tests whose names contain this
     pub filter: Option<String>,
+    /// Print one JSON document; what tests print goes to standard error
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the whole command came to, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    passed: bool,
+    #[serde(flatten)]
+    tally: &'a Tally,
+    /// Parts whose tests did not build, or whose test process died.
+    broken: &'a [&'a str],
+    /// What did not run here, and why.
+    skipped: &'a [String],
 }
 
 /// What tests came to, as their output tells.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// How many passed.
+    #[serde(rename = "passed_tests")]
     pub passed: u64,
     /// How many failed.
+    #[serde(rename = "failed_tests")]
     pub failed: u64,
     /// How many are marked `#[ignore]`.
+    #[serde(rename = "ignored_tests")]
     pub ignored: u64,
     /// Those that failed.
     pub failures: Vec<String>,
@@ -66,7 +85,7 @@ impl Tally {
 
 /// Runs the command.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
-    let output = Output::Text;
+    let output = Output::of(arguments.json);
     let missing = tools::provide(&tools::TOOLS, output)?;
     // `seeds` too: that the worker builds is worth a test, and whoever runs tests runs seeds next.
     let binaries = cargo::build(root, &["engine", "seeds"], output)?;
@@ -82,7 +101,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
         command.args(&arguments.filter);
         command.env(ENGINE, &binaries["engine"]).env(SKIPS, &skips);
         let before = tally.failed;
-        let succeeded = follow(&mut command, &mut tally)?;
+        let succeeded = follow(&mut command, &mut tally, output)?;
         if !succeeded && tally.failed == before {
             broken.push(name);
         }
@@ -97,8 +116,20 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
         );
         skipped.push(line);
     }
-    print!("{}", closing(&tally, &broken, &skipped));
-    Ok(Verdict::of(tally.failed == 0 && broken.is_empty()))
+    let passed = tally.failed == 0 && broken.is_empty();
+    match output {
+        Output::Text => print!("{}", closing(&tally, &broken, &skipped)),
+        Output::Json => {
+            let report = Report {
+                passed,
+                tally: &tally,
+                broken: &broken,
+                skipped: &skipped,
+            };
+            println!("{}", crate::json(&report));
+        }
+    }
+    Ok(Verdict::of(passed))
 }
 
 /// A line of the skips' file; some tests write it as they print it.
@@ -107,13 +138,20 @@ fn without_prefix(line: &str) -> String {
 }
 
 /// Runs tests, passes their output on, and counts. Returns whether cargo was content.
-fn follow(command: &mut std::process::Command, tally: &mut Tally) -> Result<bool, XtaskError> {
+fn follow(
+    command: &mut std::process::Command,
+    tally: &mut Tally,
+    output: Output,
+) -> Result<bool, XtaskError> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .map_err(XtaskError::io("start cargo"))?;
     let stdout = child.stdout.take().expect("it was piped");
-    let mut terminal = std::io::stdout().lock();
+    let mut terminal: Box<dyn Write> = match output {
+        Output::Text => Box::new(std::io::stdout().lock()),
+        Output::Json => Box::new(std::io::stderr().lock()),
+    };
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.map_err(XtaskError::io("read what tests print"))?;
         let line = String::from_utf8_lossy(&line);

@@ -55,6 +55,8 @@ pub struct Job {
     pub order: Order,
     /// A planted bug to run with.
     pub mutant: Option<String>,
+    /// Let only properties count that are seen from outside.
+    pub black_box: bool,
     /// Whether to go on after a failure.
     pub after_failure: AfterFailure,
 }
@@ -182,6 +184,9 @@ impl Worker {
         command.args(["run", &job.scenario, "--lane", &job.lane.to_string()]);
         if let Some(mutant) = &job.mutant {
             command.args(["--mutant", mutant]);
+        }
+        if job.black_box {
+            command.arg("--black-box");
         }
         command
     }

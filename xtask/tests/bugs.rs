@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use xtask::XtaskError;
-use xtask::bugs::{Arguments, Report, run_with};
+use xtask::bugs::{Arguments, Hunt, Report, run_with};
 use xtask::worker::Worker;
 
 fn hunt(mutant: Option<&str>) -> Result<Report, XtaskError> {
@@ -27,14 +27,22 @@ fn each_bug_is_hunted_until_its_first_seed() {
     let told = report.hunts.iter().map(|hunt| {
         let found = hunt.found.as_ref();
         let found = found.map_or("-".into(), |f| format!("{} by seed {}", f.property, f.seed));
-        format!("{} in {} seeds: {found}", hunt.bug.id, hunt.seeds_tried)
+        let outside = hunt.found_from_outside.as_ref();
+        let outside = outside.map_or("-".into(), |f| format!("seed {}", f.seed));
+        let Hunt {
+            bug, seeds_tried, ..
+        } = hunt;
+        format!(
+            "{} in {seeds_tried} seeds: {found}; from outside: {outside}",
+            bug.id
+        )
     });
     assert_eq!(
         told.collect::<Vec<_>>(),
         [
-            "R1 in 8 seeds: linearizability by seed 7",
-            "R2 in 6 seeds: no-panic by seed 5",
-            "R3 in 30 seeds: -",
+            "R1 in 8 seeds: linearizability by seed 7; from outside: seed 27",
+            "R2 in 6 seeds: no-panic by seed 5; from outside: seed 5",
+            "R3 in 30 seeds: -; from outside: -",
         ]
     );
     assert_eq!((report.found, report.planted), (2, 3));

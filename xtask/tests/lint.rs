@@ -221,6 +221,30 @@ mod tests { fn f() { std::fs::read("x"); if true {} std::thread::yield_now(); } 
 }
 
 #[test]
+fn a_name_makes_no_test_of_a_file() {
+    // Declared for tests only, in a file of its own, with a module in it.
+    let house = House::build();
+    house.append("sim/src/lib.rs", "#[cfg(test)]\nmod tests;\nmod disk;\n");
+    house.write("sim/src/tests.rs", "use std::fs;\n");
+    house.write("sim/src/tests/more.rs", "use std::fs;\n");
+    house.write("sim/src/disk.rs", "#[cfg(test)]\nmod tests;\n");
+    house.write("sim/src/disk/tests.rs", "use std::fs;\n");
+    assert_eq!(house.findings(), []);
+    // Of that name, and part of what ships.
+    for file in [
+        "sim/src/full/tests.rs",
+        "sim/src/tests/more.rs",
+        "sim/src/benches/run.rs",
+    ] {
+        let house = House::build();
+        house.append("sim/src/lib.rs", "mod tests;\nmod benches;\nmod full;\n");
+        house.write(file, "use std::fs;\n");
+        let expected = format!("{file}:1: [host] `std::fs`");
+        assert!(house.finding().starts_with(&expected), "{file}");
+    }
+}
+
+#[test]
 fn code_behind_a_test_module_is_looked_at() {
     let house = House::build();
     let source = "#[cfg(test)]\nmod tests { fn f() { { } } }\nuse std::fs;\n";

@@ -51,4 +51,4 @@ mod node;
 pub mod race;
 pub mod wire;
 
-pub use node::{Node, NodeError};
+pub use node::{Node, NodeError, Rig};

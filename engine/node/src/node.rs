@@ -7,7 +7,9 @@ use crate::{
 use holdfast_host::{Host, Listener};
 use holdfast_kv::Kv;
 use holdfast_raft::{Config, Membership};
-use holdfast_replica::{Mutant, ReplicaConfig, ReplicaHandle, Settings, StartError};
+use holdfast_replica::{
+    Mutant, Observer, ReplicaConfig, ReplicaHandle, SNAPSHOT_CHUNK_BYTES, Settings, StartError,
+};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// Largest command of the replicated log. A limit of the cluster, equal on all nodes, whatever a node is told to accept
@@ -20,6 +22,30 @@ const SNAPSHOTS_HELD: u64 = 4;
 /// Most bytes of a snapshot under way to one follower: 80 Mb/s over a tenth of a second. What is under way delays what
 /// is sent behind it, so no more than that.
 const SNAPSHOT_WINDOW: u64 = 1 << 20;
+
+/// What a simulator may choose of a node beside its configuration; production runs [`Rig::default`].
+#[derive(Clone)]
+pub struct Rig {
+    /// A bug of the zoo to plant; has an effect only where debug assertions are on.
+    pub mutant: Option<Mutant>,
+    /// Who looks on.
+    pub observer: Option<Arc<dyn Observer<Kv>>>,
+    /// Bytes in which snapshots are sent.
+    pub snapshot_chunk_bytes: usize,
+    /// Most bytes of a snapshot under way to one follower.
+    pub snapshot_window: u64,
+}
+
+impl Default for Rig {
+    fn default() -> Self {
+        Rig {
+            mutant: None,
+            observer: None,
+            snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
+            snapshot_window: SNAPSHOT_WINDOW,
+        }
+    }
+}
 
 /// A running node: its data folder, its replica, and its clients' interface.
 ///
@@ -59,7 +85,7 @@ impl Node {
     /// Takes the data folder, recovers what is in it, joins the cluster and serves clients. It serves them before there
     /// is a leader; whether there is one is told at `/readyz`.
     pub async fn start(host: Host, config: NodeConfig) -> Result<Node, NodeError> {
-        Node::start_with(host, config, None).await
+        Node::start_with(host, config, Rig::default()).await
     }
 
     /// The replica of the store that this node runs.
@@ -67,18 +93,14 @@ impl Node {
         &self.replica
     }
 
-    /// The same with a bug of the zoo planted, which has an effect only where debug assertions are on.
-    pub async fn start_with(
-        host: Host,
-        config: NodeConfig,
-        mutant: Option<Mutant>,
-    ) -> Result<Node, NodeError> {
+    /// The same, rigged by a simulator.
+    pub async fn start_with(host: Host, config: NodeConfig, rig: Rig) -> Result<Node, NodeError> {
         config.validate()?;
         let (path, identity) = (config.node.data.clone(), identity(&config));
         let folder = host
             .blocking(move |disk| DataFolder::open(disk, &path, &identity))
             .await?;
-        match serve(&host, &config, &folder, mutant).await {
+        match serve(&host, &config, &folder, rig).await {
             Ok((replica, api, server)) => Ok(Node {
                 host,
                 folder,
@@ -143,12 +165,14 @@ async fn serve(
     host: &Host,
     config: &NodeConfig,
     folder: &DataFolder,
-    mutant: Option<Mutant>,
+    rig: Rig,
 ) -> Result<(ReplicaHandle<Kv>, Arc<Api>, Server), NodeError> {
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
-    let replica = replica_config(config, folder, mutant);
-    let replica = ReplicaHandle::start(host.clone(), replica, Kv::new()).await?;
+    let replica = replica_config(config, folder, &rig);
+    let started =
+        ReplicaHandle::start_observed(host.clone(), replica, Kv::new(), rig.observer).await;
+    let replica = started?;
     let stats = Arc::new(ServerStats::default());
     let api = Arc::new(Api::new(host, config, replica.clone(), stats.clone()));
     let limits = HttpLimits {
@@ -174,22 +198,19 @@ async fn listen(host: &Host, address: SocketAddr) -> Result<Listener, NodeError>
     listener.map_err(|error| NodeError::Listen { address, error })
 }
 
-fn replica_config(
-    config: &NodeConfig,
-    folder: &DataFolder,
-    mutant: Option<Mutant>,
-) -> ReplicaConfig {
+fn replica_config(config: &NodeConfig, folder: &DataFolder, rig: &Rig) -> ReplicaConfig {
     ReplicaConfig {
         cluster: config.group(),
         listen: config.node.peer_listen,
         peers: config.members(),
         directory: folder.replica(),
         segment_bytes: config.raft.segment_bytes,
-        settings: settings(config, mutant),
+        snapshot_chunk_bytes: rig.snapshot_chunk_bytes,
+        settings: settings(config, rig),
     }
 }
 
-fn settings(config: &NodeConfig, mutant: Option<Mutant>) -> Settings {
+fn settings(config: &NodeConfig, rig: &Rig) -> Settings {
     let nanos = |duration: Duration| duration.as_nanos() as u64;
     let (raft, limits) = (&config.raft, &config.limits);
     Settings {
@@ -211,7 +232,7 @@ fn settings(config: &NodeConfig, mutant: Option<Mutant>) -> Settings {
             check_quorum: raft.check_quorum,
             lease_reads: raft.lease_reads,
             max_clock_drift_ppm: raft.max_clock_drift_ppm,
-            mutant: mutant.and_then(Mutant::raft),
+            mutant: rig.mutant.and_then(Mutant::raft),
         },
         max_command_bytes: MAX_COMMAND_BYTES,
         max_pending: limits.pending_requests,
@@ -221,7 +242,7 @@ fn settings(config: &NodeConfig, mutant: Option<Mutant>) -> Settings {
         keep_entries: raft.keep_entries,
         hold_bytes: raft.snapshot_bytes.saturating_mul(SNAPSHOTS_HELD),
         snapshot_retry: nanos(SNAPSHOT_RETRY),
-        snapshot_window: SNAPSHOT_WINDOW,
-        mutant,
+        snapshot_window: rig.snapshot_window,
+        mutant: rig.mutant,
     }
 }

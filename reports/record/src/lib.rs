@@ -169,3 +169,17 @@ pub enum TimelineEvent {
         message: String,
     },
 }
+
+impl TimelineEvent {
+    /// When it happened or began.
+    pub fn at(&self) -> u64 {
+        match self {
+            TimelineEvent::Message { at, .. }
+            | TimelineEvent::State { at, .. }
+            | TimelineEvent::Fault { at, .. }
+            | TimelineEvent::Operation { at, .. }
+            | TimelineEvent::Note { at, .. }
+            | TimelineEvent::Violation { at, .. } => *at,
+        }
+    }
+}

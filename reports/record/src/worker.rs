@@ -5,8 +5,8 @@
 //!
 //! - `seeds list` prints a JSON array of [`ScenarioInfo`];
 //! - `seeds mutants` prints a JSON array of [`MutantInfo`];
-//! - `seeds run SCENARIO --lane LANE --from A --to B [--order reverse] [--mutant NAME] [--stop-on-failure]` runs the
-//!   seeds of `[A, B)`, upwards or in reverse, and prints one [`SeedRecord`](crate::SeedRecord) a line, **in that
+//! - `seeds run SCENARIO --lane LANE --from A --to B [--order reverse] [--mutant NAME] [--stop-on-failure]
+//!   [--black-box]` (only properties that are seen from outside count) runs the seeds of `[A, B)`, upwards or in reverse, and prints one [`SeedRecord`](crate::SeedRecord) a line, **in that
 //!   order and flushed after each**: when a worker dies, the seed after the last line is the one that killed it;
 //! - `seeds run SCENARIO --lane LANE --seed S [--mutant NAME] [--timeline FILE]` runs one seed;
 //! - `seeds run SCENARIO --replay PLAN.json [--lane LANE] [--mutant NAME] [--timeline FILE]` runs a fault plan as it

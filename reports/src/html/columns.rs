@@ -53,7 +53,7 @@ pub(super) fn encode(timeline: &Timeline, nodes: u32) -> String {
     };
     let mut texts = Texts::default();
     let mut events: Vec<&TimelineEvent> = timeline.events.iter().collect();
-    events.sort_by_key(|event| start(event));
+    events.sort_by_key(|event| event.at());
     let mut last_sent = 0;
     for event in events {
         columns.push(event, &mut texts, &mut last_sent);
@@ -129,15 +129,4 @@ impl<'a> Columns<'a> {
 
 fn or_none(value: Option<u64>) -> i64 {
     value.map_or(-1, |v| i64::try_from(v).unwrap_or(i64::MAX))
-}
-
-fn start(event: &TimelineEvent) -> u64 {
-    match event {
-        TimelineEvent::Message { at, .. }
-        | TimelineEvent::State { at, .. }
-        | TimelineEvent::Fault { at, .. }
-        | TimelineEvent::Operation { at, .. }
-        | TimelineEvent::Note { at, .. }
-        | TimelineEvent::Violation { at, .. } => *at,
-    }
 }

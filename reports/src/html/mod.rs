@@ -46,7 +46,7 @@ pub fn page(page: &Page<'_>) -> String {
         ("lane", escape(&record.lane.to_string())),
         ("lane-meaning", lane_meaning(record).to_string()),
         ("seed", record.seed.to_string()),
-        ("verdict", verdict(record)),
+        ("verdict", verdict(record, timeline)),
         ("reproduce", escape(reproduce)),
         ("counts", counts(record, timeline)),
         ("faults", chips(&record.faults)),
@@ -84,21 +84,65 @@ fn lane_meaning(record: &SeedRecord) -> &'static str {
     }
 }
 
-fn verdict(record: &SeedRecord) -> String {
+fn verdict(record: &SeedRecord, timeline: &Timeline) -> String {
     let Some(failure) = &record.failure else {
         return "<div class=\"verdict passed\"><b>Passed.</b> No property broke.</div>".to_string();
     };
-    let place = failure
-        .node
-        .map(|node| format!(" on node {node}"))
+    // Nodes are counted from 0 and named otherwise.
+    let name = failure.node.map(|node| {
+        let lane = timeline.lanes.get(node as usize);
+        lane.map_or_else(|| format!("node {}", node + 1), String::clone)
+    });
+    let place = name
+        .map(|name| format!(" on {}", escape(&name)))
         .unwrap_or_default();
     format!(
-        "<div class=\"verdict failed\"><b>{} broke</b> at {:.6} s{}<pre>{}</pre></div>",
+        "<div class=\"verdict failed\"><b>{} broke</b> at {:.6} s{}{}<pre>{}</pre></div>",
         escape(&failure.property),
         failure.at_ns as f64 / 1e9,
         place,
+        property_meaning(&failure.property).map_or_else(String::new, |meaning| format!(
+            "<p>Should hold: {meaning}.</p>"
+        )),
         escape(&failure.message),
     )
+}
+
+/// What a property asks for, for who did not write it; `None` for one that is not known here.
+fn property_meaning(property: &str) -> Option<&'static str> {
+    Some(match property {
+        "election-safety" => "a term has one leader at most",
+        "leader-completeness" => "who is elected has every entry that was committed before",
+        "log-matching" => {
+            "an entry of one index and term is the same in every log, and so is all before it"
+        }
+        "state-machine-safety" => "all nodes apply the same entry at an index",
+        "monotonic-commit" => "while a node runs, its term and its commit index never fall",
+        "commit-in-own-term" => {
+            "a leader commits by counting copies of entries of its own term only"
+        }
+        "durable-promise" => {
+            "a vote or an acknowledgement leaves a node after what it promises is on its disk"
+        }
+        "acknowledged-prefix" => "what a follower acknowledges is what its leader has there",
+        "hard-state-atomicity" => "a start finds a term and a vote that were written together",
+        "read-recency" => {
+            "a linearizable read sees everything that was committed when it was asked"
+        }
+        "linearizability" | "witness" | "real-time-order" => {
+            "every answer fits one order of all operations, in which none comes before another that had ended when \
+             it began"
+        }
+        "exactly-once" => "a command that is retried is carried out once",
+        "watch" => "a watch tells every change once and in order",
+        "equal-state" => "nodes that have applied the same entries are equal",
+        "convergence" => "after the last fault all nodes come to have applied the same entries",
+        "liveness" => "after the last fault one node leads and every client is answered",
+        "recovery" => "a node starts again after any crash",
+        "storage" => "storage fails only when a disk does",
+        "no-panic" => "nothing panics",
+        _ => return None,
+    })
 }
 
 fn counts(record: &SeedRecord, timeline: &Timeline) -> String {
@@ -115,7 +159,7 @@ fn counts(record: &SeedRecord, timeline: &Timeline) -> String {
         ("messages", grouped(record.messages)),
         ("operations answered", grouped(record.operations)),
         ("outcome unknown", grouped(record.unknown)),
-        ("faults", grouped(record.faults.values().sum())),
+        ("faults", grouped(faults(record))),
         ("events on this page", grouped(timeline.events.len() as u64)),
         ("trace hash", record.trace_hash.clone()),
     ];
@@ -132,6 +176,15 @@ fn counts(record: &SeedRecord, timeline: &Timeline) -> String {
             )
         })
         .collect()
+}
+
+/// How many faults struck; what links did to packets is counted beside them, by the ten thousand.
+fn faults(record: &SeedRecord) -> u64 {
+    let of_plan = record
+        .faults
+        .iter()
+        .filter(|(kind, _)| !kind.starts_with("packet_"));
+    of_plan.map(|(_, count)| count).sum()
 }
 
 fn chips(counts: &std::collections::BTreeMap<String, u64>) -> String {

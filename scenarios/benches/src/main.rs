@@ -16,6 +16,10 @@ use clap::{Parser, ValueEnum};
 use holdfast_record::worker::BenchRow;
 use std::process::ExitCode;
 
+/// The allocator of the binary `seeds`, whose speed is asked for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(
     name = "benches",
@@ -28,11 +32,14 @@ struct Cli {
     /// Print a JSON array instead of a table.
     #[arg(long)]
     json: bool,
+    /// Run this seed of raft-kv in the full lane and print its record, for `sim`: the lane wants a process for each.
+    #[arg(long, value_name = "SEED")]
+    full_seed: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Bench {
-    /// The simulator's fast lane, beside the network of the library under its full lane.
+    /// The simulator's lanes, the fast one beside the network of the library under its full lane.
     Sim,
     /// The log, beside the bare disk and SQLite.
     Log,
@@ -42,6 +49,18 @@ enum Bench {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(seed) = cli.full_seed {
+        return match sim::full_seed(seed) {
+            Ok(record) => {
+                println!("{record}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("benches: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let rows = match cli.name {
         Bench::Sim => sim::rows(),
         Bench::Log => log::rows(),

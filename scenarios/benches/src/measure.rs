@@ -40,6 +40,19 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// The mean.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The value that so many percent of all do not exceed.
+pub fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
+    assert!(!values.is_empty(), "nothing was measured");
+    values.sort_by(f64::total_cmp);
+    let rank = (values.len() * percent).div_ceil(100);
+    values[rank.max(1) - 1]
+}
+
 /// A row without a rival.
 pub fn alone(name: &str, value: f64, unit: &str, note: &str) -> BenchRow {
     BenchRow {
@@ -72,6 +85,15 @@ mod tests {
         assert_eq!(median(vec![3.0]), 3.0);
         assert_eq!(median(vec![9.0, -1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 3.0, 2.0]), 3.0);
+    }
+
+    #[test]
+    fn nine_in_ten_do_not_exceed_the_ninetieth_percentile() {
+        let tenths = || (1..=10).map(f64::from).collect::<Vec<_>>();
+        assert_eq!(percentile(tenths(), 90), 9.0);
+        assert_eq!(percentile(tenths(), 100), 10.0);
+        assert_eq!(percentile(vec![7.0], 90), 7.0);
+        assert_eq!(mean(&tenths()), 5.5);
     }
 
     #[test]

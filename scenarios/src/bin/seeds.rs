@@ -39,7 +39,7 @@ enum Command {
 struct RunArgs {
     /// The scenario's name.
     scenario: String,
-    /// Where to run; a plan runs in the fast lane when nothing is said.
+    /// Where to run: the fast lane when nothing is said, a plan in the lane that it was drawn for.
     #[arg(long)]
     lane: Option<Lane>,
     /// The first seed.
@@ -63,6 +63,9 @@ struct RunArgs {
     /// A bug to plant, by name or number.
     #[arg(long)]
     mutant: Option<String>,
+    /// Let only the properties count that are seen from outside.
+    #[arg(long)]
+    black_box: bool,
     /// Write what the report's page shows to this file.
     #[arg(long)]
     timeline: Option<PathBuf>,
@@ -115,18 +118,20 @@ fn run(args: &RunArgs) -> Result<(), String> {
         return Err("planted bugs exist only in builds with debug assertions".into());
     }
     let lane = args.lane.unwrap_or(Lane::Fast);
-    let one = |source| Run {
+    let one = |lane, source| Run {
         lane,
         source,
         mutant,
+        black_box: args.black_box,
         timeline: args.timeline.is_some(),
     };
     if let Some(path) = &args.replay {
         let plan = FaultPlan::load(path).map_err(|error| error.to_string())?;
-        return report(scenario, &one(Source::Plan(plan)), args).map(drop);
+        let lane = args.lane.unwrap_or(plan.lane);
+        return report(scenario, &one(lane, Source::Plan(plan)), args).map(drop);
     }
     if let Some(seed) = args.seed {
-        return report(scenario, &one(Source::Seed(seed)), args).map(drop);
+        return report(scenario, &one(lane, Source::Seed(seed)), args).map(drop);
     }
     let (Some(from), Some(to)) = (args.from, args.to) else {
         return Err(
@@ -141,7 +146,7 @@ fn run(args: &RunArgs) -> Result<(), String> {
             Order::Forward => from + i,
             Order::Reverse => to - 1 - i,
         };
-        let outcome = report(scenario, &one(Source::Seed(seed)), args)?;
+        let outcome = report(scenario, &one(lane, Source::Seed(seed)), args)?;
         if args.stop_on_failure && outcome.record.failure.is_some() {
             break;
         }

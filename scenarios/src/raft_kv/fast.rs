@@ -7,7 +7,7 @@ use super::{
     settings::{Chosen, choose},
     workload::{self, Generator},
 };
-use crate::{Outcome, Run};
+use crate::{BLACK_BOX, Outcome, Run};
 use bytes::Bytes;
 use holdfast_kv::{KeyRange, Kv, KvCommand, KvError, KvOutcome};
 use holdfast_record::Lane;
@@ -57,6 +57,9 @@ pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
     };
     let written = run.timeline.then(|| setup.plan.to_json());
     let mut cluster = Cluster::new(setup, workload, run.timeline);
+    if run.black_box {
+        cluster.heed_only(BLACK_BOX);
+    }
     let ended = without_panic(|| {
         cluster.run();
         match cluster.violation() {
@@ -243,7 +246,7 @@ impl KvWorkload {
     }
 }
 
-fn watch_from(from: u64) -> Watch {
+pub(super) fn watch_from(from: u64) -> Watch {
     Watch {
         from,
         seen: Vec::new(),
@@ -390,7 +393,11 @@ impl Workload for KvWorkload {
 }
 
 /// The changes from a revision on, and where to go on.
-fn changes_since(machine: &Kv, from: u64, limit: usize) -> Result<(Vec<Change>, u64), KvError> {
+pub(super) fn changes_since(
+    machine: &Kv,
+    from: u64,
+    limit: usize,
+) -> Result<(Vec<Change>, u64), KvError> {
     let events = machine.events(&KeyRange::all(), from, limit)?;
     let changes = events.revisions.iter().flat_map(|(revision, events)| {
         events

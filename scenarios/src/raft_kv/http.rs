@@ -60,14 +60,7 @@ pub async fn carry_out(client: &Client, by: CompareBy, call: &Call) -> Result<An
         }
         // A get of one key by its path does not say at which revision it found nothing.
         Call::Get { key } => read(client, KeySet::one(key_bytes(key))).await,
-        Call::Range { from, to } => {
-            let keys = KeySet {
-                start: Some(key_bytes(from).into()),
-                end: Some(key_bytes(to).into()),
-                ..KeySet::default()
-            };
-            read(client, keys).await
-        }
+        Call::Range { from, to } => read(client, key_range(from..to)).await,
     }
 }
 
@@ -149,17 +142,33 @@ pub fn everything() -> KeySet {
     KeySet::prefix(bytes::Bytes::new())
 }
 
+/// The keys of a range.
+pub fn key_range(keys: std::ops::Range<u32>) -> KeySet {
+    KeySet {
+        start: Some(key_bytes(keys.start).into()),
+        end: Some(key_bytes(keys.end).into()),
+        ..KeySet::default()
+    }
+}
+
 /// Whether a call was turned away because of the moment, and not because of what it asks.
 pub fn is_passing(call: &Call, error: &ClientError) -> bool {
     match error.refusal() {
-        None => true,
         Some(ProblemKind::ReadTimeout) => !is_command(call),
-        Some(kind) => matches!(
+        _ => is_passing_moment(error),
+    }
+}
+
+/// Whether something was turned away because of the moment: a node that cannot serve now, or none that could be reached.
+pub fn is_passing_moment(error: &ClientError) -> bool {
+    error.refusal().is_none_or(|kind| {
+        matches!(
             kind,
             ProblemKind::NoLeader
                 | ProblemKind::Overloaded
                 | ProblemKind::Unavailable
+                | ProblemKind::ReadTimeout
                 | ProblemKind::RequestTimeout
-        ),
-    }
+        )
+    })
 }

@@ -27,6 +27,13 @@ pub struct RaftKv;
 
 const NAME: &str = "raft-kv";
 
+impl RaftKv {
+    /// What befalls the replicas in a seed.
+    pub fn plan(lane: Lane, seed: u64) -> FaultPlan {
+        FaultPlan::draw(seed, &menu(lane))
+    }
+}
+
 impl Scenario for RaftKv {
     fn info(&self) -> ScenarioInfo {
         let lane = |lane, default_seeds, marks: &[&str]| LaneInfo {
@@ -47,10 +54,11 @@ impl Scenario for RaftKv {
 
     fn run(&self, run: &Run) -> Outcome {
         let began = cpu_ns();
-        let plan = match &run.source {
-            Source::Seed(seed) => FaultPlan::draw(*seed, &menu(run.lane)),
+        let mut plan = match &run.source {
+            Source::Seed(seed) => RaftKv::plan(run.lane, *seed),
             Source::Plan(plan) => plan.clone(),
         };
+        plan.lane = run.lane;
         let mut outcome = match run.lane {
             Lane::Fast => fast::run(plan, run),
             Lane::Full => full::run(plan, run),
@@ -63,12 +71,11 @@ impl Scenario for RaftKv {
 /// What may befall the replicas.
 fn menu(lane: Lane) -> Menu {
     let mut menu = Menu::new(NAME);
-    menu.recipes.push(Recipe::SyncError);
+    menu.recipes.extend([Recipe::SyncError, Recipe::Ambush]);
     if lane == Lane::Fast {
         // A minute in all, most of it under faults.
         menu.horizon_ns = 42_000_000_000;
         menu.liveness_ns = 18_000_000_000;
-        menu.recipes.push(Recipe::Ambush);
         menu.outcasts = 0.3;
         menu.max_drift_ppm = 200_000;
     }
@@ -98,7 +105,7 @@ fn failure((at_ns, violation): &(u64, Violation)) -> Failure {
     Failure {
         property: violation.property.into(),
         message: violation.message.clone(),
-        at_ns: *at_ns,
+        at_ns: violation.at_ns.unwrap_or(*at_ns),
         node: violation.node,
     }
 }

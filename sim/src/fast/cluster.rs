@@ -149,6 +149,8 @@ pub struct Cluster<W: Workload> {
     pub(super) counts: Counts,
     marks: Marks,
     pub(super) violation: Option<(u64, Violation)>,
+    /// The properties that count; `None`: all.
+    heeded: Option<&'static [&'static str]>,
     quiescing: bool,
     /// What each fault of the plan struck, while it lasts.
     pub(super) strikes: Vec<Option<Struck>>,
@@ -187,6 +189,7 @@ impl<W: Workload> Cluster<W> {
             counts: Counts::default(),
             marks: Marks::new(setup.marks),
             violation: None,
+            heeded: None,
             quiescing: false,
             strikes: vec![None; plan.faults.len()],
             setup,
@@ -276,7 +279,16 @@ impl<W: Workload> Cluster<W> {
         *self.counts.faults.entry(kind).or_default() += 1;
     }
 
+    /// Lets only these properties count: what the others see does not end the run.
+    pub fn heed_only(&mut self, properties: &'static [&'static str]) {
+        self.heeded = Some(properties);
+    }
+
     pub(super) fn violate(&mut self, violation: Violation) {
+        let is_heeded = |heeded: &[&str]| heeded.contains(&violation.property);
+        if !self.heeded.is_none_or(is_heeded) {
+            return;
+        }
         if self.violation.is_none() {
             let now = violation.at_ns.unwrap_or(self.now);
             self.trace.timeline(|t| {

@@ -9,10 +9,11 @@ mod faults;
 mod node;
 mod storage;
 mod verdict;
-mod words;
+pub(crate) mod words;
 mod workload;
 
 pub use client::ClientOptions;
 pub use cluster::{Cluster, Counts, MARKS, Setup};
 pub use holdfast_replica::Outcome;
+pub use words::event as describe;
 pub use workload::{Operation, Workload};

@@ -46,7 +46,7 @@ pub(super) fn message<C, A>(body: &ParcelBody<C, A>) -> String {
 }
 
 /// Something that a replica tells; `None` for what the timeline shows in another way, or too often to say anything.
-pub(super) fn event(event: &Event) -> Option<String> {
+pub fn event(event: &Event) -> Option<String> {
     Some(match event {
         Event::Raft(event) => return raft_event(event),
         Event::Applied { .. } => return None,
@@ -81,7 +81,7 @@ fn raft_event(event: &RaftEvent) -> Option<String> {
 }
 
 /// What a fault does, beside its kind and its lanes.
-pub(super) fn strike(strike: &Strike, nodes: u32) -> String {
+pub(crate) fn strike(strike: &Strike, nodes: u32) -> String {
     let names = |of: &[u32]| -> String {
         let name = |&lane: &u32| match lane.checked_sub(nodes) {
             None => format!("node {}", lane + 1),

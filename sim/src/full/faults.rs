@@ -11,6 +11,7 @@ use super::{
 use crate::{
     disk::DiskFault,
     draw::{Domain, Draws},
+    fast::words,
     plan::{Fault, Phase, Step, Strike},
 };
 use holdfast_record::TimelineEvent;
@@ -35,6 +36,12 @@ pub(super) enum Order {
     Start { node: u32, incarnation: u32 },
     /// Power goes, in a job or not, if the incarnation that was to lose it still waits for that.
     CutPower { node: u32, incarnation: u32 },
+    /// A leader that was ambushed dies, if it still lives, and is started again after a while.
+    Assassinate {
+        node: u32,
+        incarnation: u32,
+        down_ns: u64,
+    },
 }
 
 /// Carries out orders as they become due, for as long as the world stands.
@@ -54,6 +61,15 @@ pub(super) async fn marshal(world: World) {
             Order::CutPower { node, incarnation } => {
                 if world.with(|core| core.awaits_cut(node, incarnation)) {
                     world.end_process(node, Machine::Off);
+                }
+            }
+            Order::Assassinate {
+                node,
+                incarnation,
+                down_ns,
+            } => {
+                if world.with(|core| core.is_struck_down(node, incarnation, down_ns)) {
+                    world.end_process(node, Machine::Dead);
                 }
             }
         }
@@ -122,6 +138,38 @@ impl Core {
         node.machine == Machine::Dead && node.incarnation == incarnation
     }
 
+    /// Somebody was elected: an ambush that is on lets it lead only for so long.
+    pub(super) fn elected(&mut self, node: u32) {
+        let incarnation = self.nodes[node as usize].incarnation;
+        let strikes = self.strikes.iter().flatten();
+        let ambushes: Vec<(u64, u64)> = strikes
+            .filter_map(|strike| match strike {
+                Strike::Ambush { lives_ns, down_ns } => Some((*lives_ns, *down_ns)),
+                _ => None,
+            })
+            .collect();
+        for (lives_ns, down_ns) in ambushes {
+            let order = Order::Assassinate {
+                node,
+                incarnation,
+                down_ns,
+            };
+            self.order_at(self.now + lives_ns, order);
+        }
+    }
+
+    /// Whether an ambushed leader is there to be killed; it is counted then, and its return arranged for.
+    fn is_struck_down(&mut self, node: u32, incarnation: u32, down_ns: u64) -> bool {
+        let state = &self.nodes[node as usize];
+        let is_there = state.machine == Machine::Running && state.incarnation == incarnation;
+        if !is_there || self.now >= self.plan.horizon_ns {
+            return false;
+        }
+        self.count_fault("ambush");
+        self.order_at(self.now + down_ns, Order::Start { node, incarnation });
+        true
+    }
+
     fn awaits_cut(&self, node: u32, incarnation: u32) -> bool {
         let node = &self.nodes[node as usize];
         node.incarnation == incarnation && (node.crash_after.is_some() || node.power_failing)
@@ -139,10 +187,28 @@ impl Core {
         }
     }
 
-    /// A fault is about to strike: it is counted, traced and drawn.
+    /// Whether a fault that strikes now changes anything: who is down already cannot be killed or paused.
+    fn has_effect(&self, strike: &Strike) -> bool {
+        let any = |nodes: &[u32], machines: &[Machine]| {
+            let mut struck = nodes.iter().map(|node| self.nodes[*node as usize].machine);
+            struck.any(|machine| machines.contains(&machine))
+        };
+        match strike {
+            Strike::Kill(nodes) | Strike::Pause(nodes) => any(nodes, &[Machine::Running]),
+            Strike::PowerCut(nodes) => any(nodes, &[Machine::Running, Machine::Dead]),
+            // Its deaths are counted as they happen.
+            Strike::Ambush { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// A fault is about to strike: it is counted if it has an effect, traced and drawn.
     fn note_strike(&mut self, fault: &Fault, strike: &Strike) {
         let kind = fault.kind.name();
-        self.count_fault(kind);
+        if self.has_effect(strike) {
+            self.count_fault(kind);
+        }
+        let nodes = self.plan.nodes;
         self.trace_strike(fault.id, strike);
         let lasts = fault.kind.lasts();
         let until = lasts.then(|| fault.ends(self.plan.horizon_ns));
@@ -153,7 +219,7 @@ impl Core {
                 until,
                 lanes: strike.endpoints(),
                 fault: kind.to_owned(),
-                detail: format!("{strike:?}"),
+                detail: words::strike(strike, nodes),
             });
         });
     }
@@ -178,7 +244,7 @@ impl World {
                     }
                 }
             }
-            // The full lane does not see elections as they happen; its menu has no ambush.
+            // Who leads is told as it happens.
             Strike::Ambush { .. } => {}
             Strike::PowerCut(nodes) => self.cut_power(&fault, nodes),
             Strike::Pause(nodes) => self.pause_until(nodes, &fault),

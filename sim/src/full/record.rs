@@ -152,6 +152,9 @@ impl Core {
         let hash = bytes_hash(role.as_bytes());
         self.trace.record(self.now, node, kind, term, hash);
         self.draw_state(node, role, term);
+        if role == super::world::LEADER {
+            self.elected(node);
+        }
     }
 
     pub(super) fn draw_state(&mut self, node: u32, state: &str, term: u64) {

@@ -408,6 +408,11 @@ impl World {
         });
     }
 
+    /// Whether a timeline is drawn.
+    pub fn is_drawn(&self) -> bool {
+        self.with(|core| core.trace.is_drawn())
+    }
+
     /// Describes something for the timeline; nothing happens when none is drawn. Times are simulated nanoseconds.
     pub fn timeline(&self, draw: impl FnOnce(u64, &mut Recording)) {
         self.with(|core| {

@@ -38,6 +38,7 @@ impl FaultPlan {
         let mut plan = FaultPlan {
             version: PLAN_VERSION,
             scenario: menu.scenario.clone(),
+            lane: super::fast(),
             seed,
             nodes,
             horizon_ns: menu.horizon_ns,

@@ -17,6 +17,7 @@ pub use menu::{Menu, Recipe};
 pub use profile::{DiskProfile, NetworkProfile, PacketOrder, PowerCutProfile};
 
 use crate::clock::ClockProfile;
+use holdfast_record::Lane;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -36,6 +37,9 @@ pub struct FaultPlan {
     pub version: u32,
     /// The scenario that the plan was drawn for.
     pub scenario: String,
+    /// The lane that the plan was drawn for; the fast lane where a file does not say.
+    #[serde(default = "fast", skip_serializing_if = "is_fast")]
+    pub lane: Lane,
     /// The seed of all that the plan leaves to chance: which packets are lost, which sectors.
     pub seed: u64,
     /// How many nodes there are.
@@ -64,6 +68,14 @@ fn usual_drift_bound() -> u32 {
     500
 }
 
+fn fast() -> Lane {
+    Lane::Fast
+}
+
+fn is_fast(lane: &Lane) -> bool {
+    *lane == Lane::Fast
+}
+
 /// Which end of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -90,6 +102,7 @@ impl FaultPlan {
         FaultPlan {
             version: PLAN_VERSION,
             scenario: scenario.to_owned(),
+            lane: fast(),
             seed,
             nodes,
             horizon_ns,

@@ -71,27 +71,26 @@ struct Report {
 /// Runs the command.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
     let output = Output::of(arguments.json);
+    let spinner = output.spinner("floors, source and conventions");
     let findings = findings(root)?;
+    spinner.finish_and_clear();
     if output == Output::Text {
         findings.iter().for_each(|finding| println!("{finding}"));
     }
-    let clippy: &[&str] = &[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    let mut checks: Vec<&[&str]> = vec![&["fmt", "--all", "--check"]];
+    // In the selections in which everything is built: another one would check all dependencies once more.
+    let clippy = |selection: &[&'static str]| {
+        let flags = ["--all-targets", "--", "-D", "warnings"];
+        [&["clippy"], selection, &flags].concat()
+    };
+    let mut checks = vec![vec!["fmt", "--all", "--check"]];
     if !arguments.quick {
-        checks.push(clippy);
+        checks.extend([clippy(&cargo::ENGINE), clippy(&cargo::TOOLS)]);
     }
     let mut results = Vec::new();
     for check in checks {
         output.note(&format!("cargo {}", check.join(" ")));
         let status = cargo::command(root)
-            .args(check)
+            .args(&check)
             .stdout(std::io::stderr())
             .status()
             .map_err(XtaskError::io("start cargo"))?;

@@ -5,7 +5,7 @@
 use super::tokens::{Token, tokens};
 use super::{Finding, files, read};
 use crate::XtaskError;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Words of a path that are banned, and what to use instead.
 const BANNED: [(&[&str], &str); 20] = [
@@ -74,22 +74,59 @@ pub fn check(root: &Path) -> Result<Vec<Finding>, XtaskError> {
         if !root.join(room).is_dir() {
             continue;
         }
+        let mut sources = Vec::new();
         for file in files(root, Path::new(room), &[".rs"])? {
-            if !is_test(&file) {
-                findings.extend(check_file(&file, &read(root, &file)?));
+            if !is_beside_sources(&file) {
+                let source = read(root, &file)?;
+                sources.push((file, source));
+            }
+        }
+        let tests: Vec<PathBuf> = sources
+            .iter()
+            .flat_map(|(file, source)| test_modules(file, source))
+            .collect();
+        for (file, source) in &sources {
+            if !tests.iter().any(|test| belongs_to(file, test)) {
+                findings.extend(check_file(file, source));
             }
         }
     }
     Ok(findings)
 }
 
-fn is_test(file: &Path) -> bool {
-    file.ends_with("tests.rs")
-        || file.components().any(|part| {
-            ["tests", "benches"]
-                .map(AsRef::as_ref)
-                .contains(&part.as_os_str())
-        })
+/// Whether a file is a test or a benchmark of cargo's: in a folder of that name beside `src`. Inside `src` a name says
+/// nothing.
+fn is_beside_sources(file: &Path) -> bool {
+    let has = |name: &str| file.components().any(|part| part.as_os_str() == name);
+    !has("src") && (has("tests") || has("benches"))
+}
+
+/// The modules that `file` declares under `#[cfg(test)]` and keeps in files of their own: each as the path of its file,
+/// without the ending.
+fn test_modules(file: &Path, source: &str) -> Vec<PathBuf> {
+    let stem = file.file_stem().unwrap_or_default();
+    let is_root = ["lib", "main", "mod"].iter().any(|name| stem == *name);
+    let folder = match is_root {
+        true => file.parent().unwrap_or(Path::new("")).to_path_buf(),
+        false => file.with_extension(""),
+    };
+    let tokens = tokens(source);
+    let mut modules = Vec::new();
+    for at in 0..tokens.len() {
+        let Some(behind) = behind_marker(&tokens, at) else {
+            continue;
+        };
+        let word = |i: usize| tokens.get(behind + i).map_or("", |token| token.text);
+        if word(0) == "mod" && word(2) == ";" {
+            modules.push(folder.join(word(1)));
+        }
+    }
+    modules
+}
+
+/// Whether `file` is the module at `module` or inside it.
+fn belongs_to(file: &Path, module: &Path) -> bool {
+    file.with_extension("") == module || file.starts_with(module)
 }
 
 /// Checks one file.
@@ -137,19 +174,26 @@ fn is_lifted(file: &Path, words: &[&str]) -> bool {
 
 /// Drops every item under `#[cfg(test)]`.
 fn without_tests(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
-    let marker = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut kept = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        let here = tokens[at..].iter().map(|t| t.text);
-        if here.take(marker.len()).eq(marker) {
-            at = item_end(&tokens, at + marker.len());
+        if let Some(behind) = behind_marker(&tokens, at) {
+            at = item_end(&tokens, behind);
         } else {
             kept.push(tokens[at]);
             at += 1;
         }
     }
     kept
+}
+
+/// Where the item begins whose `#[cfg(test)]` begins at `at`.
+fn behind_marker(tokens: &[Token<'_>], at: usize) -> Option<usize> {
+    let marker = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let here = tokens[at..].iter().map(|token| token.text);
+    here.take(marker.len())
+        .eq(marker)
+        .then_some(at + marker.len())
 }
 
 /// The index behind the item that begins at `at`: behind its `;` or its block.

@@ -9,12 +9,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
-/// How many seeds of a lane run twice, at most.
-const LARGEST_SAMPLE: u64 = 200;
-/// How many seeds of a lane run twice, at least, if there are as many.
-const SMALLEST_SAMPLE: u64 = 10;
-/// The share of seeds that run twice, in between: one in so many.
-const SAMPLE_SHARE: u64 = 10;
+/// How many seeds of a lane run twice, if there are as many.
+const SAMPLE: u64 = 200;
 /// In how many places of the range the sample is taken.
 const SLICES: u64 = 4;
 /// How many seeds a worker gets at a time, at most: a worker that dies is started again for the rest.
@@ -121,6 +117,7 @@ impl<'a> Hunt<'a> {
             seeds,
             order,
             mutant: self.arguments.mutant.clone(),
+            black_box: false,
             after_failure: AfterFailure::Continue,
         }
     }
@@ -149,12 +146,10 @@ impl<'a> Hunt<'a> {
     }
 }
 
-/// The seeds of a range that run twice: one in ten, in four slices spread over the range, within limits.
+/// The seeds of a range that run twice: two hundred in four slices spread over the range, or all when there are fewer.
 pub fn sample(seeds: Range<u64>) -> Vec<Range<u64>> {
     let count = seeds.end - seeds.start;
-    let size = (count / SAMPLE_SHARE)
-        .clamp(SMALLEST_SAMPLE, LARGEST_SAMPLE)
-        .min(count);
+    let size = SAMPLE.min(count);
     let slices = SLICES.min(size);
     (0..slices)
         .map(|i| {
@@ -178,25 +173,82 @@ fn chunks(seeds: Range<u64>, length: u64) -> Vec<Range<u64>> {
 }
 
 impl Divergence {
-    /// What differs between two runs of one seed, if anything does.
+    /// What differs between two runs of one seed, if anything does: everything that a record says must be the same but
+    /// the time that it took.
     fn between(first: &SeedRecord, second: &SeedRecord) -> Option<Divergence> {
-        let verdict = |r: &SeedRecord| r.failure.as_ref().map(|f| f.property.clone());
-        let story = |r: &SeedRecord| match verdict(r) {
-            Some(property) => format!("{} ({property} broke)", r.trace_hash),
-            None => r.trace_hash.clone(),
+        let (one, other) = (comparable(first), comparable(second));
+        if one == other {
+            return None;
+        }
+        let fields = serde_json::Map::keys(&one);
+        let differing: Vec<&str> = fields
+            .filter(|field| one.get(*field) != other.get(*field))
+            .map(String::as_str)
+            .collect();
+        let story = |record: &SeedRecord| match &record.failure {
+            Some(failure) => format!("{} ({} broke)", record.trace_hash, failure.property),
+            None => record.trace_hash.clone(),
         };
-        let same = first.trace_hash == second.trace_hash && verdict(first) == verdict(second);
-        (!same).then(|| Divergence {
+        let second = format!("{}, unlike in {}", story(second), differing.join(", "));
+        Some(Divergence {
             seed: first.seed,
             first: story(first),
-            second: story(second),
+            second,
         })
     }
+}
+
+/// What must be the same in two runs of one seed, by field.
+fn comparable(record: &SeedRecord) -> serde_json::Map<String, serde_json::Value> {
+    let json = serde_json::to_value(record).expect("records have texts for keys");
+    let serde_json::Value::Object(mut fields) = json else {
+        unreachable!("a record is an object");
+    };
+    fields.remove("cpu_ns");
+    // The last words of a process that died name threads by numbers of the operating system.
+    if record.trace_hash.is_empty()
+        && let Some(failure) = fields.get_mut("failure").and_then(|f| f.as_object_mut())
+    {
+        failure.remove("message");
+    }
+    fields
 }
 
 impl Place {
     /// Whether a record is of this place.
     pub(super) fn holds(&self, scenario: &str, lane: Lane) -> bool {
         self.scenario == scenario && self.info.lane == lane
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(change: &str) -> SeedRecord {
+        let record = r#"{"scenario": "s", "lane": "full", "seed": 4, "nodes": 3, "simulated_ns": 9, "cpu_ns": 1,
+            "messages": 7, "operations": 5, "unknown": 0, "faults": {"kill": 1}, "marks": {"m": 2},
+            "trace_hash": "abc", "failure": null}"#;
+        let (from, to) = change.split_once(" => ").unwrap_or_default();
+        serde_json::from_str(&record.replacen(from, to, 1)).expect("a record")
+    }
+
+    #[test]
+    fn runs_must_be_the_same_in_everything_but_their_time() {
+        let first = record("");
+        assert_eq!(
+            Divergence::between(&first, &record(r#""cpu_ns": 1 => "cpu_ns": 2"#)),
+            None
+        );
+        for (change, field) in [
+            (r#""m": 2 => "m": 3"#, "marks"),
+            (r#""kill": 1 => "kill": 2"#, "faults"),
+            (r#""operations": 5 => "operations": 6"#, "operations"),
+            (r#""abc" => "abd""#, "trace_hash"),
+        ] {
+            let divergence = Divergence::between(&first, &record(change));
+            let told = divergence.expect("they differ").second;
+            assert!(told.ends_with(&format!("unlike in {field}")), "{told}");
+        }
     }
 }

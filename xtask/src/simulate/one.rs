@@ -29,6 +29,7 @@ pub(super) fn seed(
             seeds: seed..end,
             order: Order::Up,
             mutant: arguments.mutant.clone(),
+            black_box: false,
             after_failure: AfterFailure::Continue,
         };
         let record = run_with_page(worker, &job, &mut outcome)?;

@@ -43,6 +43,8 @@ pub struct Watch {
     /// The revision from which events have not been told; `None` until a node has said where the watch begins.
     next: Option<u64>,
     lines: Option<Lines>,
+    /// How often a node has accepted it.
+    connections: u64,
 }
 
 impl Watch {
@@ -52,12 +54,18 @@ impl Watch {
             keys,
             next: from,
             lines: None,
+            connections: 0,
         }
     }
 
     /// The revision from which events have not been told; `None` before the first node has answered.
     pub fn next_revision(&self) -> Option<u64> {
         self.next
+    }
+
+    /// How often a node has accepted this watch: above one when it was resumed.
+    pub fn connections(&self) -> u64 {
+        self.connections
     }
 
     /// Waits for the next item. When this is dropped while it waits, nothing is lost: a later call goes on.
@@ -99,6 +107,7 @@ impl Watch {
         loop {
             if self.lines.is_none() {
                 self.lines = Some(self.connect().await?);
+                self.connections += 1;
             }
             // It stays where it is while it is waited for: whoever drops this call keeps the connection.
             let lines = self.lines.as_mut().expect("it was just there");

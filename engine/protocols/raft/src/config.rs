@@ -101,7 +101,7 @@ pub enum Mutant {
     AcknowledgeBeforeSync,
     /// R11: reads are answered before the leader has committed an entry of its own term.
     ReadBeforeCommitInTerm,
-    /// R19: a leader takes a forwarded proposal again when the network repeats it.
+    /// H1: a leader takes a forwarded proposal again when the network repeats it.
     ProposalTakenTwice,
     /// R20: the answer to a read of an earlier incarnation passes for one to a read of the same name.
     ReadNamesReused,

@@ -1,7 +1,7 @@
 use crate::{
-    Consistency, Event, Message, Mutant, Outcome, Output, Rejection, Replica, RequestId, Session,
-    Settings, StateMachine, Store, StoreCommand, StoreDone, StoreError, StoreOptions, snapshot,
-    store::SNAPSHOT_CHUNK_BYTES,
+    Consistency, Event, Message, Mutant, Observer, Outcome, Output, Rejection, Replica, RequestId,
+    Session, Settings, StateMachine, Store, StoreCommand, StoreDone, StoreError, StoreOptions,
+    snapshot,
     transport::{Arrival, Link, Outboxes, accept},
 };
 use bytes::Bytes;
@@ -39,6 +39,9 @@ pub struct ReplicaConfig {
     pub directory: PathBuf,
     /// Bytes after which the log begins a new segment.
     pub segment_bytes: u64,
+    /// Bytes in which snapshots are sent; [`SNAPSHOT_CHUNK_BYTES`](crate::SNAPSHOT_CHUNK_BYTES) where nothing else is
+    /// wanted.
+    pub snapshot_chunk_bytes: usize,
     /// Timing and limits.
     pub settings: Settings,
 }
@@ -179,6 +182,16 @@ impl<S> Clone for ReplicaHandle<S> {
 impl<S: StateMachine> ReplicaHandle<S> {
     /// Recovers what is on the disk and joins the group.
     pub async fn start(host: Host, config: ReplicaConfig, machine: S) -> Result<Self, StartError> {
+        Self::start_observed(host, config, machine, None).await
+    }
+
+    /// The same with somebody who looks on.
+    pub async fn start_observed(
+        host: Host,
+        config: ReplicaConfig,
+        machine: S,
+        observer: Option<Arc<dyn Observer<S>>>,
+    ) -> Result<Self, StartError> {
         let mut rng = host.rng("replica");
         let origin = rng.next_u64();
         let options = StoreOptions {
@@ -186,7 +199,7 @@ impl<S: StateMachine> ReplicaHandle<S> {
             max_entry_bytes: Replica::<S>::max_entry_bytes(&config.settings) as u32,
             group: config.cluster,
             node: config.settings.raft.id,
-            snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
+            snapshot_chunk_bytes: config.snapshot_chunk_bytes,
             mutant: config.settings.mutant,
         };
         let directory = config.directory.clone();
@@ -200,6 +213,7 @@ impl<S: StateMachine> ReplicaHandle<S> {
             directory: config.directory.display().to_string(),
             error,
         })?;
+        let was_repaired = recovered.repaired.is_some();
         if let Some(repaired) = &recovered.repaired {
             tracing::info!(%repaired, "cut a torn tail off the log");
         }
@@ -212,6 +226,9 @@ impl<S: StateMachine> ReplicaHandle<S> {
         let now = host.now();
         let settings = config.settings.clone();
         let replica = Replica::new(settings, recovered, origin, rng, now.as_nanos())?;
+        if let Some(observer) = &observer {
+            observer.started(&replica, was_repaired);
+        }
         let (requests, request_queue) = mpsc::channel(REQUESTS);
         let (arrival_send, arrivals) = mpsc::channel(ARRIVALS);
         let link = Link {
@@ -254,6 +271,7 @@ impl<S: StateMachine> ReplicaHandle<S> {
             timer: None,
             stats: StorageStatus::default(),
             counters: BTreeMap::new(),
+            observer,
             stopping: None,
         };
         host.spawn("replica", driver.run());
@@ -444,6 +462,7 @@ struct Driver<S> {
     timer: Option<(Moment, Sleep)>,
     stats: StorageStatus,
     counters: BTreeMap<&'static str, u64>,
+    observer: Option<Arc<dyn Observer<S>>>,
     stopping: Option<Stopping>,
 }
 
@@ -652,6 +671,9 @@ impl<S: StateMachine> Driver<S> {
 
     fn carry_out(&mut self) {
         while let Some(output) = self.replica.poll_output() {
+            if let Some(observer) = &self.observer {
+                observer.output(&self.replica, &output);
+            }
             match output {
                 Output::Send { to, message } => self.send(to, message),
                 Output::Store(StoreCommand::TakeSnapshot { meta, state }) => {
@@ -678,6 +700,9 @@ impl<S: StateMachine> Driver<S> {
                 }
                 Output::Event(event) => self.note(event),
             }
+        }
+        if let Some(observer) = &self.observer {
+            observer.settled(&self.replica);
         }
     }
 

@@ -10,6 +10,7 @@ mod driver;
 mod envelope;
 mod message;
 mod mutant;
+mod observer;
 mod sessions;
 mod settings;
 mod snapshot;
@@ -25,6 +26,7 @@ pub use driver::{ReplicaConfig, ReplicaHandle, RequestError, StartError, Status,
 pub use envelope::{ENVELOPE_BYTES, Envelope, RequestId, Session};
 pub use message::Message;
 pub use mutant::Mutant;
+pub use observer::Observer;
 pub use sessions::{MAX_KEPT_OUTCOME, MAX_SESSION_BYTES, MAX_SESSIONS, Sessions, Verdict};
 pub use settings::{Consistency, Rejection, Settings};
 pub use snapshot::{MAX_SNAPSHOT_BYTES, SnapshotFile};

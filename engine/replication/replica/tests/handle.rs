@@ -53,6 +53,7 @@ fn config(directory: &std::path::Path) -> ReplicaConfig {
         peers: BTreeMap::from([(1, "127.0.0.1:1".to_owned())]),
         directory: directory.to_owned(),
         segment_bytes: 1 << 20,
+        snapshot_chunk_bytes: 1 << 16,
         settings: Settings {
             raft: Config {
                 id: 1,
@@ -81,6 +82,7 @@ fn config(directory: &std::path::Path) -> ReplicaConfig {
             snapshot_bytes: 1 << 30,
             keep_entries: 100,
             snapshot_retry: 500 * MS,
+            hold_bytes: 1 << 20,
             snapshot_window: 1 << 20,
             mutant: None,
         },

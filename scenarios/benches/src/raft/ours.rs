@@ -116,7 +116,10 @@ impl Replica {
                 Output::Send(message) => network.push_back(message),
                 Output::Persist(persist) => self.persist(persist, network),
                 Output::Apply(entries) => self.apply(&entries),
-                Output::ReadReady { .. } => unreachable!("nobody reads"),
+                Output::ReadReady { .. } | Output::ReadRefused { .. } => {
+                    unreachable!("nobody reads")
+                }
+                Output::ProposalRefused { .. } => unreachable!("the leader is asked, and has room"),
                 Output::Event(_) => {}
             }
         }
