@@ -398,11 +398,9 @@ pub(super) fn changes_since(
     from: u64,
     limit: usize,
 ) -> Result<(Vec<Change>, u64), KvError> {
-    let events = machine.events(&KeyRange::all(), from, limit)?;
-    let changes = events.revisions.iter().flat_map(|(revision, events)| {
-        events
-            .iter()
-            .map(|event| workload::change(*revision, event))
-    });
-    Ok((changes.collect(), events.next))
+    let mut changes = Vec::new();
+    let next = machine.visit_events(&KeyRange::all(), from, limit, |revision, key, value| {
+        changes.push(workload::change(revision, key, value));
+    })?;
+    Ok((changes, next))
 }

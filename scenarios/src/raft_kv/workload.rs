@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use holdfast_kv::{
-    Compare, CompareWith, Comparison, Delete, Event, KeyRange, KeyValue, Kv, KvCommand, KvOutcome,
-    Put, RangeLimits, Step, StepOutcome, Txn,
+    Compare, CompareWith, Comparison, Delete, KeyRange, KeyValue, Kv, KvCommand, KvOutcome, Put,
+    RangeLimits, Step, StepOutcome, Txn,
 };
 use holdfast_replica::Outcome;
 use holdfast_sim::{
@@ -227,15 +227,11 @@ pub fn answer(call: &Call, outcome: &KvOutcome) -> Option<Answer> {
 }
 
 /// An event as the history's checkers know it.
-pub fn change(revision: u64, event: &Event) -> Change {
-    let (key, value) = match event {
-        Event::Put(pair) => (&pair.key, Some(value_of(pair))),
-        Event::Delete { key } => (key, None),
-    };
+pub fn change(revision: u64, key: &[u8], value: Option<&Bytes>) -> Change {
     Change {
         revision,
         key: key_number(key).expect("a key of this scenario"),
-        value,
+        value: value.map(|value| value_number(value).expect("a value of this scenario")),
     }
 }
 

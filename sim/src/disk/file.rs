@@ -5,9 +5,12 @@ use std::{io, sync::Arc};
 
 /// Bytes that a disk writes at once.
 pub const SECTOR: usize = 512;
-/// Bytes that the page cache keeps together.
-const PAGE: usize = 4096;
+/// Bytes that the page cache keeps together. Small, since logs are mostly appended to: a page that is full is shared with
+/// the platter and never copied again.
+const PAGE: usize = 512;
 const SECTORS: usize = PAGE / SECTOR;
+/// All sectors of a page, a bit each.
+const ALL: u8 = u8::MAX >> (8 - SECTORS);
 /// The longest file: 1 GiB.
 pub const MAX_FILE: u64 = 1 << 30;
 
@@ -65,7 +68,7 @@ fn page_ref(page: &Option<Arc<Page>>) -> &Page {
 fn sectors(from: usize, to: usize) -> u8 {
     debug_assert!(from < to && to <= PAGE);
     let (first, last) = (from / SECTOR, (to - 1) / SECTOR);
-    (0xff << first) & (0xff >> (SECTORS - 1 - last))
+    ALL & (ALL << first) & (ALL >> (SECTORS - 1 - last))
 }
 
 fn pages(len: u64) -> usize {
@@ -175,7 +178,13 @@ impl File {
             if write_back == WriteBack::Happened && slot.dirty & touched != 0 {
                 slot.write_through(slot.dirty & touched);
             }
-            page_mut(&mut slot.cache)[within..within + count].copy_from_slice(&rest[..count]);
+            match rest.first_chunk::<PAGE>() {
+                Some(whole) if within == 0 => slot.cache = Some(Arc::new(*whole)),
+                _ => {
+                    page_mut(&mut slot.cache)[within..within + count]
+                        .copy_from_slice(&rest[..count]);
+                }
+            }
             self.mark(page, touched);
             at += count;
             rest = &rest[count..];
@@ -206,7 +215,7 @@ impl File {
             }
             if page > first || within == 0 {
                 slot.cache = None;
-                self.mark(page, 0xff);
+                self.mark(page, ALL);
             } else {
                 if slot.cache.is_some() {
                     page_mut(&mut slot.cache)[within..].fill(0);
@@ -233,7 +242,7 @@ impl File {
             // A page below the end is seldom written again: both sides share it. The last one would be copied at
             // the next append, and only a few sectors of it are new.
             let complete = (page as usize) < whole && !self.deceived;
-            match complete || slot.cache.is_none() && slot.dirty == 0xff {
+            match complete || slot.cache.is_none() && slot.dirty == ALL {
                 true => slot.share(),
                 false => slot.write_through(slot.dirty),
             }

@@ -439,8 +439,16 @@ fn drawn_plans_strike_and_what_was_promised_is_kept() {
         let planned = plan.faults.len() as u64;
         let ended = simulate(Settings::new(plan, 2), ledger);
         assert!(ended.output > Some(50), "{seed}: {:?}", ended.output);
-        assert_eq!(ended.counts.faults.values().sum::<u64>(), planned);
-        for (kind, count) in ended.counts.faults {
+        let faults = ended.counts.faults;
+        let faults = faults
+            .into_iter()
+            .filter(|(kind, _)| !kind.starts_with("packet_"));
+        let faults: BTreeMap<_, _> = faults.collect();
+        // Some find nobody to strike, and an ambush may strike often.
+        let once = faults.iter().filter(|(kind, _)| **kind != "kill");
+        let once: u64 = once.map(|(_, count)| count).sum();
+        assert!(once <= planned, "{seed}: {faults:?} of {planned}");
+        for (kind, count) in faults {
             *struck.entry(kind).or_insert(0) += count;
         }
         for (mark, count) in ended.marks {

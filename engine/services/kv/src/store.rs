@@ -236,40 +236,61 @@ impl Kv {
     /// What happened to the keys of a range at revision `from` and after it, up to about `limit` events (a revision is
     /// never split).
     pub fn events(&self, range: &KeyRange, from: u64, limit: usize) -> Result<Events, KvError> {
+        let mut revisions: Vec<(u64, Vec<Event>)> = Vec::new();
+        let next = self.tell(range, from, limit, |revision, change| {
+            let event = match &change.stored {
+                Some(stored) => Event::Put(stored.pair(&change.key, revision)),
+                None => Event::Delete {
+                    key: change.key.clone(),
+                },
+            };
+            match revisions.last_mut() {
+                Some((last, events)) if *last == revision => events.push(event),
+                _ => revisions.push((revision, vec![event])),
+            }
+        })?;
+        Ok(Events { revisions, next })
+    }
+
+    /// Tells of the same events one by one, without making anything of them: revision, key, and the value that it was
+    /// set to (`None`: removed). Returns the revision to go on from.
+    pub fn visit_events<'a>(
+        &'a self,
+        range: &KeyRange,
+        from: u64,
+        limit: usize,
+        mut tell: impl FnMut(u64, &'a Bytes, Option<&'a Bytes>),
+    ) -> Result<u64, KvError> {
+        self.tell(range, from, limit, |revision, change| {
+            let value = change.stored.as_ref().map(|stored| &stored.value);
+            tell(revision, &change.key, value);
+        })
+    }
+
+    fn tell<'a>(
+        &'a self,
+        range: &KeyRange,
+        from: u64,
+        limit: usize,
+        mut tell: impl FnMut(u64, &'a Change),
+    ) -> Result<u64, KvError> {
         if from < self.compact_revision {
             return Err(KvError::Compacted {
                 asked: from,
                 compact_revision: self.compact_revision,
             });
         }
-        let mut revisions = Vec::new();
         let mut told = 0;
         for (revision, changes) in self.changes.range(from..) {
             if told >= limit {
-                return Ok(Events {
-                    revisions,
-                    next: *revision,
-                });
+                return Ok(*revision);
             }
-            let events: Vec<Event> = changes
-                .iter()
-                .filter(|change| range.contains(&change.key))
-                .map(|change| match &change.stored {
-                    Some(stored) => Event::Put(stored.pair(&change.key, *revision)),
-                    None => Event::Delete {
-                        key: change.key.clone(),
-                    },
-                })
-                .collect();
-            if !events.is_empty() {
-                told += events.len();
-                revisions.push((*revision, events));
+            for change in changes.iter().filter(|c| range.contains(&c.key)) {
+                told += 1;
+                tell(*revision, change);
             }
         }
-        Ok(Events {
-            revisions,
-            next: from.max(self.revision + 1),
-        })
+        Ok(from.max(self.revision + 1))
     }
 
     /// Carries out a command: all of it, or nothing with [`KvOutcome::Refused`].
