@@ -2,7 +2,7 @@
 //! write was lost.
 
 use crate::{load::Recorder, verdict::judge};
-use holdfast_kv::{Event, KeyRange, Kv};
+use holdfast_kv::{KeyRange, Kv};
 use holdfast_scenarios::raft_kv::workload::{self, Generator};
 use holdfast_sim::check::kv::{self, Body, Change, Operation};
 
@@ -71,14 +71,11 @@ fn story(mut forget: Option<u64>) -> (Vec<Operation>, Vec<Change>) {
 }
 
 fn log(store: &Kv) -> Vec<Change> {
-    let events = store.events(&KeyRange::all(), 1, usize::MAX);
-    let events = events.expect("nothing was compacted").revisions;
-    let one = |revision, events: &[Event]| -> Vec<Change> {
-        let change = |event| workload::change(revision, event);
-        events.iter().map(change).collect()
-    };
-    events
-        .iter()
-        .flat_map(|(revision, events)| one(*revision, events))
-        .collect()
+    let mut changes = Vec::new();
+    store
+        .visit_events(&KeyRange::all(), 1, usize::MAX, |revision, key, value| {
+            changes.push(workload::change(revision, key, value));
+        })
+        .expect("nothing was compacted");
+    changes
 }

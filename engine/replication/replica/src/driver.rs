@@ -2,6 +2,7 @@ use crate::{
     Consistency, Event, Message, Mutant, Observer, Outcome, Output, Rejection, Replica, RequestId,
     Session, Settings, StateMachine, Store, StoreCommand, StoreDone, StoreError, StoreOptions,
     snapshot,
+    storage::{Done, Storage, Stored},
     transport::{Arrival, Link, Outboxes, accept},
 };
 use bytes::Bytes;
@@ -23,8 +24,6 @@ const BATCH: usize = 512;
 /// Payload bytes above which waiting proposals are replicated in a further batch: passed on to the leader, a batch is
 /// one frame, and a frame is bounded ([`MAX_BODY_BYTES`](crate::wire::MAX_BODY_BYTES)).
 const PROPOSAL_BYTES: usize = 4 << 20;
-/// Most store commands of one group commit.
-const STORE_BATCH: usize = 256;
 
 /// What it takes to run a replica.
 #[derive(Clone, Debug)]
@@ -375,69 +374,6 @@ impl<S: StateMachine> ReplicaHandle<S> {
                 mpsc::error::TrySendError::Full(_) => Rejection::Overloaded.into(),
                 mpsc::error::TrySendError::Closed(_) => RequestError::Stopped,
             })
-    }
-}
-
-/// Carries out store commands: as many as wait, then one sync.
-struct Storage<S> {
-    host: Host,
-    store: Store<S>,
-    queue: mpsc::UnboundedReceiver<Stored<S>>,
-    done: mpsc::UnboundedSender<Done<S>>,
-}
-
-enum Stored<S> {
-    Command(StoreCommand<S>),
-    Close { commit: Index },
-}
-
-enum Done<S> {
-    Batch {
-        done: Vec<StoreDone<S>>,
-        commands: u64,
-        took: Duration,
-    },
-    Failed(StoreError),
-}
-
-impl<S: StateMachine> Storage<S> {
-    async fn run(mut self) {
-        let mut commands = Vec::new();
-        while self.queue.recv_many(&mut commands, STORE_BATCH).await > 0 {
-            let batch = std::mem::take(&mut commands);
-            let started = self.host.now();
-            let count = batch.len() as u64;
-            let mut store = self.store;
-            let closing = batch.iter().any(|c| matches!(c, Stored::Close { .. }));
-            let (store, result) = self
-                .host
-                .blocking(move |disk| {
-                    let result = (|| {
-                        for command in batch {
-                            match command {
-                                Stored::Command(command) => store.write(disk, command)?,
-                                Stored::Close { commit } => store.close(disk, commit)?,
-                            }
-                        }
-                        store.sync(disk)
-                    })();
-                    (store, result)
-                })
-                .await;
-            self.store = store;
-            let message = match result {
-                Ok(done) => Done::Batch {
-                    done,
-                    commands: count,
-                    took: self.host.now().since(started),
-                },
-                Err(error) => Done::Failed(error),
-            };
-            let failed = matches!(message, Done::Failed(_));
-            if self.done.send(message).is_err() || failed || closing {
-                return;
-            }
-        }
     }
 }
 

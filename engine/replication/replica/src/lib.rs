@@ -16,6 +16,7 @@ mod settings;
 mod snapshot;
 mod state;
 mod state_machine;
+mod storage;
 mod store;
 mod transfer;
 mod transport;
