@@ -94,6 +94,9 @@ pub const MUTANTS: &[Planted] = {
         "H1" "proposal-taken-twice" "holdfast-raft" Mutant::Raft(R::ProposalTakenTwice),
             "found by this simulator: forwarding assumes that messages are not repeated",
             "a leader takes a forwarded proposal again when the network repeats it";
+        "H2" "commit-hint-ahead-of-disk" "holdfast-raft" Mutant::Raft(R::CommitHintAheadOfDisk),
+            "this project, before its first release",
+            "the commit index written with term and vote is ahead of the log on disk: a torn tail passes for damage";
         "D1" "torn-tail-is-fatal" "holdfast-log" Mutant::Log(L::TornTailIsFatal),
             "rabbitmq/ra#283",
             "a torn record at the log's end keeps the node from starting";

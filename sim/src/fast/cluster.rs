@@ -69,7 +69,11 @@ pub(super) enum Event<W: Workload> {
     /// A replica's timer.
     Timer { node: u32, generation: u32 },
     /// A process has read what its disk kept.
-    Started { node: u32, incarnation: u32 },
+    Started {
+        node: u32,
+        incarnation: u32,
+        generation: u32,
+    },
     /// A node's device has synced a batch.
     Synced {
         node: u32,
@@ -349,7 +353,11 @@ impl<W: Workload> Cluster<W> {
         match event {
             Event::Arrive(parcel) => self.arrive(parcel),
             Event::Timer { node, generation } => self.timer(node, generation),
-            Event::Started { node, incarnation } => self.started(node, incarnation),
+            Event::Started {
+                node,
+                incarnation,
+                generation,
+            } => self.started(node, incarnation, generation),
             Event::Synced {
                 node,
                 incarnation,

@@ -51,6 +51,8 @@ pub(super) struct Node<W: Workload> {
 pub(super) struct Starting<W: Workload> {
     pub store: Store<W::Machine>,
     pub recovered: Recovered<W::Machine>,
+    /// The reading: the one batch of its device.
+    pub device: Device,
 }
 
 /// A process on a machine.

@@ -3,7 +3,7 @@
 use super::{
     cluster::{Cluster, Event},
     faults::Crash,
-    node::{Running, Starting},
+    node::{Device, Running, Starting},
     workload::Workload,
 };
 use crate::{
@@ -86,9 +86,25 @@ impl<W: Workload> Cluster<W> {
         });
         let checked = checked.and_then(|()| self.checker.appended(id, before, &recovered.entries));
         let torn = recovered.repaired.is_some();
-        machine.starting = Some(Box::new(Starting { store, recovered }));
-        self.heap
-            .push(now + took, Event::Started { node, incarnation });
+        let device = Device {
+            is_busy: true,
+            due: now + took,
+            ..Device::default()
+        };
+        let generation = device.generation;
+        machine.starting = Some(Box::new(Starting {
+            store,
+            recovered,
+            device,
+        }));
+        self.heap.push(
+            now + took,
+            Event::Started {
+                node,
+                incarnation,
+                generation,
+            },
+        );
         self.check(checked);
         self.trace
             .record(now, node, 3, u64::from(incarnation), u64::from(torn));
@@ -99,7 +115,7 @@ impl<W: Workload> Cluster<W> {
     }
 
     /// A process has recovered.
-    pub(super) fn started(&mut self, node: u32, incarnation: u32) {
+    pub(super) fn started(&mut self, node: u32, incarnation: u32, generation: u32) {
         let now = self.now;
         let seed = self.setup.plan.seed;
         let mut settings = self.setup.settings.clone();
@@ -108,10 +124,13 @@ impl<W: Workload> Cluster<W> {
         if machine.incarnation != incarnation {
             return;
         }
-        let Some(starting) = machine.starting.take() else {
+        let is_due = |starting: &mut Box<Starting<W>>| starting.device.generation == generation;
+        let Some(starting) = machine.starting.take_if(is_due) else {
             return;
         };
-        let Starting { store, recovered } = *starting;
+        let Starting {
+            store, recovered, ..
+        } = *starting;
         let mono = machine.clock.monotonic(now).as_nanos();
         let origin = draw::draw(
             seed,
@@ -304,23 +323,30 @@ impl<W: Workload> Cluster<W> {
         let machine = &mut self.nodes[node as usize];
         let before = std::mem::replace(&mut machine.slowness, factor);
         let incarnation = machine.incarnation;
-        let Some(running) = &mut machine.running else {
+        let is_starting = machine.starting.is_some();
+        let starting = machine.starting.as_mut().map(|s| &mut s.device);
+        let running = machine.running.as_mut().map(|r| &mut r.device);
+        let Some(device) = starting.or(running) else {
             return;
         };
-        let device = &mut running.device;
         if !device.is_busy || before == factor {
             return;
         }
         device.due = now + device.due.saturating_sub(now) / before * factor;
         device.generation += 1;
         let (at, generation) = (device.due, device.generation);
-        self.heap.push(
-            at,
-            Event::Synced {
+        let event = match is_starting {
+            true => Event::Started {
                 node,
                 incarnation,
                 generation,
             },
-        );
+            false => Event::Synced {
+                node,
+                incarnation,
+                generation,
+            },
+        };
+        self.heap.push(at, event);
     }
 }

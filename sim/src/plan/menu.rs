@@ -36,7 +36,7 @@ pub enum Recipe {
     Swizzle,
     /// Many packets are lost.
     LossBurst,
-    /// One disk is slow; its node may die meanwhile.
+    /// One disk is slow; its node may die meanwhile, or live through an election that takes less time than one batch.
     SlowDisk,
     /// A sync fails.
     SyncError,

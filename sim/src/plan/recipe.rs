@@ -353,6 +353,9 @@ impl<'a> Episodes<'a> {
     }
 
     fn slow_disk(&mut self, at: u64, draws: &mut Draws) -> u64 {
+        if draws.chance(0.3) {
+            return self.slow_voter(at, draws);
+        }
         let targets = self.someone(draws);
         let factor = draws.magnitude(3, 100) as u32;
         let until = at + draws.magnitude(500 * MS, 8_000 * MS);
@@ -363,6 +366,22 @@ impl<'a> Episodes<'a> {
             let strike = draws.range(at, until);
             self.power_cut(strike, draws, targets);
         }
+        until
+    }
+
+    /// A node whose disk takes longer for one batch than an election takes: entries, the next term and more entries come
+    /// to wait for one and the same batch, and power fails there.
+    fn slow_voter(&mut self, at: u64, draws: &mut Draws) -> u64 {
+        let tempo = self.menu.tempo_ns;
+        let slow = Target::Node(draws.range(0, u64::from(self.nodes)) as u32);
+        let factor = draws.magnitude(100, 2_000) as u32;
+        let until = at + draws.magnitude(6 * tempo, 30 * tempo);
+        let targets = vec![slow];
+        self.add(at, until, FaultKind::SlowDisk { targets, factor });
+        let election = at + draws.magnitude(tempo / 2 + 1, 3 * tempo);
+        self.kill(election, draws, vec![Target::Leader]);
+        let strike = election + draws.range(0, 2 * tempo);
+        self.power_cut(strike, draws, vec![slow]);
         until
     }
 

@@ -107,6 +107,8 @@ pub enum Mutant {
     ReadNamesReused,
     /// R13: a lease lasts a whole election timeout of the leader's clock, whatever clocks may drift.
     LeaseWithoutDriftMargin,
+    /// The commit index that is persisted with term and vote goes beyond what is durable.
+    CommitHintAheadOfDisk,
 }
 
 /// Why a [`Config`] is refused.

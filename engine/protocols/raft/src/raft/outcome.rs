@@ -1,7 +1,7 @@
 //! What follows from every step: events, promises and what they wait for, entries to apply.
 
 use super::{PersistMark, Raft, Seen, election::campaign_role};
-use crate::{Body, Entry, Event, HardState, Index, Message, Output, Persist};
+use crate::{Body, Entry, Event, HardState, Index, Message, Mutant, Output, Persist};
 
 impl Raft {
     /// Turns what has changed into outputs.
@@ -38,8 +38,12 @@ impl Raft {
         let state = (self.term, self.vote);
         // The commit index is a hint of what a start must find. It goes no further than what is durable now: these
         // bytes may reach the platter before the entries do that are written with them.
+        let durable = match self.mutated(Mutant::CommitHintAheadOfDisk) {
+            true => Index::MAX,
+            false => self.log.stable,
+        };
         let hard_state = (state != self.persisted_state).then(|| HardState {
-            commit: self.log.commit.min(self.log.stable),
+            commit: self.log.commit.min(durable),
             ..self.hard_state()
         });
         let snapshot = self.install.take();
