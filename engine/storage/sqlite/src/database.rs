@@ -221,8 +221,10 @@ impl Database {
             rng: &mut rng,
             health: &mut health,
         };
-        let closed = vfs::enter(&mut world, || connection.close());
-        let closed = closed.map_err(|(_, error)| health.explain(error.into()));
+        let closed = vfs::enter(&mut world, || {
+            connection.close().map_err(|(_, error)| error)
+        });
+        let closed = closed.map_err(|error| health.explain(error.into()));
         disk.close(lock);
         closed
     }
