@@ -143,8 +143,8 @@ const order = (() => {
   return { total, at: Float64Array.from(by, (i) => at[i]), kind: Uint8Array.from(by, (i) => kind[i]), index: Uint32Array.from(by, (i) => index[i]) };
 })();
 
-// A state in words; what is down has no term that it knows of.
-const stateWords = (s) => (text(s.state) === "down" ? "down" : `${text(s.state)}, term ${s.term}`);
+// A state in words; what is down or has yet to read its disk has no term that it knows of.
+const stateWords = (s) => (s.term === 0 ? text(s.state) : `${text(s.state)}, term ${s.term}`);
 
 // An event in words: where, what, and when it ended.
 function describe(kind, i) {
