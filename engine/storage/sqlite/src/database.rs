@@ -1,11 +1,12 @@
 use crate::{
     Migration, Mutant,
+    hash::Fnv,
     migrate::migrate,
     vfs::{self, Health, World},
 };
 use holdfast_host::{Disk, FileId, OpenMode, UnixTime};
 use rand_chacha::ChaCha8Rng;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -13,9 +14,6 @@ use std::{
 
 /// Bytes of the write-ahead log file that stay on the disk between checkpoints.
 const WAL_BYTES_KEPT: u32 = 16 << 20;
-
-/// The world's time during one call: what `datetime('now')` and its like tell.
-pub type Moment = UnixTime;
 
 /// How a database is opened.
 #[derive(Clone, Debug)]
@@ -80,10 +78,10 @@ pub struct Database {
 
 impl Database {
     /// Opens or creates the database at `path`, whose directory must exist, recovers what a crash left, and brings its
-    /// schema up to date. `rng` feeds SQLite's random generator, if nothing has seeded that before.
+    /// schema up to date. `now` is what `datetime('now')` and its like tell, here and in every call below. `rng` feeds SQLite's random generator, if nothing has seeded that before.
     pub fn open(
         disk: &mut dyn Disk,
-        now: Moment,
+        now: UnixTime,
         path: &Path,
         mut rng: ChaCha8Rng,
         options: &Options,
@@ -127,7 +125,7 @@ impl Database {
     pub fn read<T>(
         &mut self,
         disk: &mut dyn Disk,
-        now: Moment,
+        now: UnixTime,
         read: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
     ) -> Result<T, Error> {
         self.call(disk, now, |connection| Ok(read(connection)?))
@@ -138,7 +136,7 @@ impl Database {
     pub fn transaction<T, E: From<Error>>(
         &mut self,
         disk: &mut dyn Disk,
-        now: Moment,
+        now: UnixTime,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut refused = None;
@@ -169,7 +167,7 @@ impl Database {
     pub fn copy_to(
         &mut self,
         disk: &mut dyn Disk,
-        now: Moment,
+        now: UnixTime,
         target: &Path,
     ) -> Result<(), Error> {
         let name = target
@@ -188,12 +186,12 @@ impl Database {
     }
 
     /// A hash of every row of every table, the same for the same content however it came to be. O(content).
-    pub fn content_hash(&mut self, disk: &mut dyn Disk, now: Moment) -> Result<u64, Error> {
+    pub fn content_hash(&mut self, disk: &mut dyn Disk, now: UnixTime) -> Result<u64, Error> {
         self.call(disk, now, |connection| Ok(content_hash(connection)?))
     }
 
     /// What is wrong with the file, as far as SQLite can see; `None`: nothing. O(content).
-    pub fn damage(&mut self, disk: &mut dyn Disk, now: Moment) -> Result<Option<String>, Error> {
+    pub fn damage(&mut self, disk: &mut dyn Disk, now: UnixTime) -> Result<Option<String>, Error> {
         self.call(disk, now, |connection| {
             let found: String =
                 connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
@@ -207,7 +205,7 @@ impl Database {
     }
 
     /// Closes it in order: what is in the write-ahead log moves into the database file.
-    pub fn close(self, disk: &mut dyn Disk, now: Moment) -> Result<(), Error> {
+    pub fn close(self, disk: &mut dyn Disk, now: UnixTime) -> Result<(), Error> {
         let Database {
             connection,
             lock,
@@ -233,7 +231,7 @@ impl Database {
     fn call<T>(
         &mut self,
         disk: &mut dyn Disk,
-        now: Moment,
+        now: UnixTime,
         call: impl FnOnce(&mut Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         if self.health.deceived {
@@ -331,42 +329,5 @@ fn content_hash(connection: &Connection) -> Result<u64, rusqlite::Error> {
             }
         }
     }
-    Ok(hash.0)
-}
-
-/// FNV-1a over typed values, each with its length, so that no two rows run into each other.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Fnv(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv {
-    fn bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-
-    fn tagged(&mut self, tag: u8, bytes: &[u8]) {
-        self.bytes(&[tag]);
-        self.bytes(&(bytes.len() as u64).to_le_bytes());
-        self.bytes(bytes);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.tagged(3, text.as_bytes());
-    }
-
-    fn value(&mut self, value: ValueRef<'_>) {
-        match value {
-            ValueRef::Null => self.tagged(0, &[]),
-            ValueRef::Integer(number) => self.tagged(1, &number.to_le_bytes()),
-            ValueRef::Real(number) => self.tagged(2, &number.to_bits().to_le_bytes()),
-            ValueRef::Text(text) => self.tagged(3, text),
-            ValueRef::Blob(bytes) => self.tagged(4, bytes),
-        }
-    }
+    Ok(hash.sum())
 }

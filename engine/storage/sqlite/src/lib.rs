@@ -9,10 +9,11 @@
 //! SQL; the services that own tables own their statements.
 
 mod database;
+mod hash;
 mod migrate;
 mod vfs;
 
-pub use database::{Database, Error, Moment, Options};
+pub use database::{Database, Error, Options};
 pub use migrate::Migration;
 /// The library underneath.
 pub use rusqlite;

@@ -1,4 +1,4 @@
-use crate::Error;
+use crate::{Error, hash::Fnv};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 /// A numbered step from one schema to the next. Steps are never changed once they have been applied anywhere: each is
@@ -14,12 +14,10 @@ pub struct Migration {
 }
 
 impl Migration {
-    /// FNV-1a of the text: it guards against edits, not against enemies.
     fn checksum(&self) -> i64 {
-        let hash = self.sql.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        hash.cast_signed()
+        let mut hash = Fnv::default();
+        hash.bytes(self.sql.as_bytes());
+        hash.sum().cast_signed()
     }
 }
 
