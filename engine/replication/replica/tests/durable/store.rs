@@ -124,6 +124,30 @@ fn a_start_goes_on_from_the_snapshot() {
     check(&recovered, &all, 60);
 }
 
+/// Lives through `run` again and again, with a crash and a power cut at each change of the disk in turn until it takes
+/// more than `least` of them to get to the end; what was acknowledged must be there each time.
+fn crash_anywhere(
+    all: &[Entry],
+    least: u64,
+    run: impl Fn(&mut CrashDisk, &mut usize) -> Result<(), StoreError>,
+) {
+    for step in 1.. {
+        let mut rng = Rng(step);
+        let mut disk = CrashDisk::default();
+        disk.dies_at = Some(step);
+        disk.tear = rng.below(600) as usize;
+        let mut acknowledged = 0;
+        let is_done = run(&mut disk, &mut acknowledged).is_ok();
+        disk.power_cut(Cut::Random, &mut rng);
+        let (_, recovered) = open(&mut disk).unwrap_or_else(|error| panic!("step {step}: {error}"));
+        check(&recovered, all, acknowledged);
+        if is_done {
+            assert!(step > least, "{step}");
+            return;
+        }
+    }
+}
+
 /// A crash at every change of the disk, in whatever the store is doing then, and a power cut.
 #[test]
 fn a_crash_anywhere_loses_nothing_that_was_acknowledged() {
@@ -141,21 +165,7 @@ fn a_crash_anywhere_loses_nothing_that_was_acknowledged() {
         }
         a.close(disk, 39)
     };
-    for step in 1.. {
-        let mut rng = Rng(step);
-        let mut disk = CrashDisk::default();
-        disk.dies_at = Some(step);
-        disk.tear = rng.below(600) as usize;
-        let mut acknowledged = 0;
-        let is_done = run(&mut disk, &mut acknowledged).is_ok();
-        disk.power_cut(Cut::Random, &mut rng);
-        let (_, recovered) = open(&mut disk).unwrap_or_else(|error| panic!("step {step}: {error}"));
-        check(&recovered, &all, acknowledged);
-        if is_done {
-            assert!(step > 30, "{step}");
-            return;
-        }
-    }
+    crash_anywhere(&all, 30, run);
 }
 
 /// Term, vote and commit index are synced before the entries that are written with them, and unsynced bytes may survive
@@ -183,21 +193,7 @@ fn a_crash_between_term_and_entries_is_no_damage() {
         // A hint beyond what is durable is not kept.
         a.close(disk, 100)
     };
-    for step in 1.. {
-        let mut rng = Rng(step);
-        let mut disk = CrashDisk::default();
-        disk.dies_at = Some(step);
-        disk.tear = rng.below(600) as usize;
-        let mut acknowledged = 0;
-        let is_done = run(&mut disk, &mut acknowledged).is_ok();
-        disk.power_cut(Cut::Random, &mut rng);
-        let (_, recovered) = open(&mut disk).unwrap_or_else(|error| panic!("step {step}: {error}"));
-        check(&recovered, &all, acknowledged);
-        if is_done {
-            assert!(step > 15, "{step}");
-            return;
-        }
-    }
+    crash_anywhere(&all, 15, run);
 }
 
 #[test]
