@@ -225,8 +225,8 @@ impl SimDisk {
     }
 
     /// What a power cut could take of the file `path` or of the directory `path` and the files in it: a new name, or a
-    /// file with bytes or a length, from the present process, that is not on the platter. Removals do not count. Costs next to nothing while
-    /// everything is synced.
+    /// file with bytes or a length, from the present process, that is not on the platter. Removals do not count. Costs
+    /// next to nothing while everything is synced.
     pub fn unsynced(&self, path: &Path) -> Option<String> {
         if self.unsettled.is_empty() && self.names.are_synced() {
             return None;

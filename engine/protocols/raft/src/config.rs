@@ -103,7 +103,7 @@ pub enum Mutant {
     ReadBeforeCommitInTerm,
     /// H1: a leader takes a forwarded proposal again when the network repeats it.
     ProposalTakenTwice,
-    /// R20: the answer to a read of an earlier incarnation passes for one to a read of the same name.
+    /// Akin to R12: the answer to a read of an earlier incarnation passes for one to a read of the same name.
     ReadNamesReused,
     /// R13: a lease lasts a whole election timeout of the leader's clock, whatever clocks may drift.
     LeaseWithoutDriftMargin,
