@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Room {
     Host,
+    Http,
     Protocols,
     Storage,
     Replication,
@@ -25,8 +26,9 @@ enum Room {
 
 impl Room {
     /// The longest folder that matches decides.
-    const FOLDERS: [(&str, Room); 12] = [
+    const FOLDERS: [(&str, Room); 13] = [
         ("engine/host", Room::Host),
+        ("engine/http", Room::Http),
         ("engine/protocols", Room::Protocols),
         ("engine/storage", Room::Storage),
         ("engine/replication", Room::Replication),
@@ -52,13 +54,22 @@ impl Room {
         use Room::*;
         match self {
             Host | Protocols | Record => &[],
-            Storage => &[Host, Protocols],
-            Replication => &[Host, Protocols, Storage],
-            Services => &[Host, Protocols, Storage, Replication],
-            Node => &[Host, Protocols, Storage, Replication, Services],
-            Sim => &[Host, Protocols, Storage, Replication, Services, Record],
+            Http | Storage => &[Host, Protocols],
+            Replication => &[Host, Protocols, Storage, Replication],
+            Services => &[Host, Http, Protocols, Storage, Replication],
+            Node => &[Host, Http, Protocols, Storage, Replication, Services],
+            Sim => &[
+                Host,
+                Http,
+                Protocols,
+                Storage,
+                Replication,
+                Services,
+                Record,
+            ],
             Scenarios => &[
                 Host,
+                Http,
                 Protocols,
                 Storage,
                 Replication,
@@ -69,6 +80,7 @@ impl Room {
             ],
             Benches => &[
                 Host,
+                Http,
                 Protocols,
                 Storage,
                 Replication,
@@ -105,7 +117,7 @@ impl Room {
             "only reports knows polars: what executes seeds is rebuilt with every edit",
         );
         match self {
-            Host | Protocols | Storage | Replication | Services | Node | Record => {
+            Host | Http | Protocols | Storage | Replication | Services | Node | Record => {
                 &[MADSIM, POLARS]
             }
             Sim | Scenarios | Benches => &[POLARS],

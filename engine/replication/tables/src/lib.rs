@@ -1,0 +1,1 @@
+//! Services whose state is tables, fed by a replicated log.
