@@ -7,7 +7,7 @@ use holdfast_sim::{
     draw::{Domain, Draws, bytes_hash, node_rng},
     plan::{DiskProfile, PowerCutProfile},
 };
-use holdfast_sqlite::{Database, Error, Migration, Mutant, Options, forget_randomness};
+use holdfast_sqlite::{Database, Error, Migration, Mutant, Options, Schema, forget_randomness};
 use std::{
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,6 +19,10 @@ const EACH: i64 = 1_000;
 /// Seeds of each of the two ways in which power goes.
 const SEEDS: u64 = 5_000;
 
+const SCHEMA: Schema = Schema {
+    name: "bank",
+    migrations: MIGRATIONS,
+};
 const MIGRATIONS: &[Migration] = &[
     Migration {
         number: 1,
@@ -108,7 +112,7 @@ impl Bank {
         self.starts += 1;
         let rng = node_rng(self.seed, 0, self.starts, "sqlite", 0);
         let options = Options {
-            migrations: MIGRATIONS,
+            schemas: vec![SCHEMA],
             cache_kib: 256,
             mutant: self.mutant,
         };

@@ -8,7 +8,8 @@ use holdfast_host::{Host, Listener};
 use holdfast_kv::Kv;
 use holdfast_raft::{Config, Membership};
 use holdfast_replica::{
-    Mutant, Observer, ReplicaConfig, ReplicaHandle, SNAPSHOT_CHUNK_BYTES, Settings, StartError,
+    Extras, Mutant, Observer, ReplicaConfig, ReplicaHandle, SNAPSHOT_CHUNK_BYTES, Settings,
+    StartError,
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -170,9 +171,11 @@ async fn serve(
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
     let replica = replica_config(config, folder, &rig);
-    let started =
-        ReplicaHandle::start_observed(host.clone(), replica, Kv::new(), rig.observer).await;
-    let replica = started?;
+    let extras = Extras {
+        observer: rig.observer,
+        ..Extras::default()
+    };
+    let replica = ReplicaHandle::start_with(host.clone(), replica, Kv::new(), extras).await?;
     let stats = Arc::new(ServerStats::default());
     let api = Arc::new(Api::new(host, config, replica.clone(), stats.clone()));
     let limits = HttpLimits {

@@ -225,6 +225,9 @@ impl<W: Workload> Cluster<W> {
                 Output::ReadRejected { request, rejection } => {
                     self.answer(node, request, Err(rejection));
                 }
+                Output::ApplyOnDisk { .. } | Output::InstallOnDisk { .. } => {
+                    // No node of this lane has a machine on the disk.
+                }
                 Output::Event(event) => self.event(node, event),
             }
         }

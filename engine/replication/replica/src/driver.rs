@@ -1,6 +1,8 @@
 use crate::{
-    Consistency, Event, Message, Mutant, Observer, Outcome, Output, Rejection, Replica, RequestId,
-    Session, Settings, StateMachine, Store, StoreCommand, StoreDone, StoreError, StoreOptions,
+    Consistency, DiskHandle, DiskMachine, Event, Message, Mutant, Observer, Outcome, Output,
+    Rejection, Replica, RequestId, Session, Settings, Standing, StateMachine, Store, StoreCommand,
+    StoreDone, StoreError, StoreOptions, Target,
+    disk_task::{self, CallWork, DiskRequest, DiskTask, Work},
     snapshot,
     storage::{Done, Storage, Stored},
     transport::{Arrival, Link, Outboxes, accept},
@@ -151,6 +153,24 @@ enum Request<S> {
 enum Waiter<S> {
     Command(oneshot::Sender<Result<(Index, Outcome), RequestError>>),
     Read(oneshot::Sender<Result<S, RequestError>>),
+    Call(CallWork),
+}
+
+/// What a replica may be started with beside its configuration and its state machine.
+pub struct Extras<S> {
+    /// A second state machine, on the disk, fed by the same log. All replicas of a group have one, or none.
+    pub disk_machine: Option<Box<dyn DiskMachine>>,
+    /// Somebody who looks on.
+    pub observer: Option<Arc<dyn Observer<S>>>,
+}
+
+impl<S> Default for Extras<S> {
+    fn default() -> Self {
+        Extras {
+            disk_machine: None,
+            observer: None,
+        }
+    }
 }
 
 /// A running replica; clones reach the same one. Dropping all of them does not stop it: [`shutdown`](Self::shutdown)
@@ -160,6 +180,7 @@ pub struct ReplicaHandle<S> {
     /// Held while a digest is made: one at a time, whatever is asked for.
     digesting: Arc<tokio::sync::Mutex<()>>,
     requests: mpsc::Sender<Request<S>>,
+    disk: DiskHandle,
     applied: watch::Receiver<Index>,
     failed: watch::Receiver<Option<String>>,
     address: SocketAddr,
@@ -171,6 +192,7 @@ impl<S> Clone for ReplicaHandle<S> {
             host: self.host.clone(),
             digesting: self.digesting.clone(),
             requests: self.requests.clone(),
+            disk: self.disk.clone(),
             applied: self.applied.clone(),
             failed: self.failed.clone(),
             address: self.address,
@@ -181,16 +203,20 @@ impl<S> Clone for ReplicaHandle<S> {
 impl<S: StateMachine> ReplicaHandle<S> {
     /// Recovers what is on the disk and joins the group.
     pub async fn start(host: Host, config: ReplicaConfig, machine: S) -> Result<Self, StartError> {
-        Self::start_observed(host, config, machine, None).await
+        Self::start_with(host, config, machine, Extras::default()).await
     }
 
-    /// The same with somebody who looks on.
-    pub async fn start_observed(
+    /// The same with what a replica may have beside.
+    pub async fn start_with(
         host: Host,
         config: ReplicaConfig,
         machine: S,
-        observer: Option<Arc<dyn Observer<S>>>,
+        extras: Extras<S>,
     ) -> Result<Self, StartError> {
+        let Extras {
+            mut disk_machine,
+            observer,
+        } = extras;
         let mut rng = host.rng("replica");
         let origin = rng.next_u64();
         let options = StoreOptions {
@@ -202,13 +228,18 @@ impl<S: StateMachine> ReplicaHandle<S> {
             mutant: config.settings.mutant,
         };
         let directory = config.directory.clone();
+        let wall = host.unix_time();
         let opened = host
             .blocking(move |disk| {
                 disk.create_dir(&directory)?;
-                Store::open(disk, &directory, options, machine)
+                let (store, recovered) = Store::open(disk, &directory, options, machine)?;
+                if let (Some(machine), Some(file)) = (&mut disk_machine, &recovered.snapshot) {
+                    disk_task::install(&mut **machine, disk, wall, &directory, file)?;
+                }
+                Ok((store, recovered, disk_machine))
             })
             .await;
-        let (store, recovered) = opened.map_err(|error| StartError::Store {
+        let (store, recovered, disk_machine) = opened.map_err(|error| StartError::Store {
             directory: config.directory.display().to_string(),
             error,
         })?;
@@ -249,6 +280,21 @@ impl<S: StateMachine> ReplicaHandle<S> {
             done: done_send.clone(),
         };
         let storage = host.spawn("replica-storage", storage.run());
+        let disk_task = disk_machine.map(|machine| {
+            let (send, queue) = mpsc::unbounded_channel();
+            let task = DiskTask {
+                host: host.clone(),
+                machine,
+                directory: config.directory.clone(),
+                group: config.cluster,
+                mutant: config.settings.mutant,
+                queue,
+                done: done_send.clone(),
+            };
+            (send, host.spawn("replica-disk", task.run()))
+        });
+        let (disk_requests, disk_queue) = mpsc::channel(REQUESTS);
+        let (standing_send, standing) = watch::channel(Standing::default());
         let (applied_send, applied) = watch::channel(replica.state().applied());
         let (failed_send, failed) = watch::channel(None);
         let driver = Driver {
@@ -258,6 +304,9 @@ impl<S: StateMachine> ReplicaHandle<S> {
             replica,
             waiters: BTreeMap::new(),
             requests: request_queue,
+            disk_requests: disk_queue,
+            disk_task,
+            standing: standing_send,
             arrivals,
             done,
             done_sender: done_send,
@@ -278,6 +327,10 @@ impl<S: StateMachine> ReplicaHandle<S> {
             host,
             digesting: Arc::default(),
             requests,
+            disk: DiskHandle {
+                requests: disk_requests,
+                standing,
+            },
             applied,
             failed,
             address,
@@ -339,6 +392,12 @@ impl<S: StateMachine> ReplicaHandle<S> {
         status.await.map_err(|_| RequestError::Stopped)
     }
 
+    /// Reaches the machine on the disk. Where there is none, what is asked of it ends with
+    /// [`RequestError::Stopped`].
+    pub fn disk(&self) -> DiskHandle {
+        self.disk.clone()
+    }
+
     /// Asks the leader to hand its office to `to`; whether that happens is seen in [`status`](Self::status).
     pub fn transfer_leader(&self, to: NodeId) -> Result<(), RequestError> {
         self.request(Request::Transfer { to })
@@ -368,13 +427,16 @@ impl<S: StateMachine> ReplicaHandle<S> {
     }
 
     fn request(&self, request: Request<S>) -> Result<(), RequestError> {
-        self.requests
-            .try_send(request)
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => Rejection::Overloaded.into(),
-                mpsc::error::TrySendError::Closed(_) => RequestError::Stopped,
-            })
+        try_send(&self.requests, request)
     }
+}
+
+/// Puts a request before the driver, if there is room.
+pub(crate) fn try_send<T>(requests: &mpsc::Sender<T>, request: T) -> Result<(), RequestError> {
+    requests.try_send(request).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => Rejection::Overloaded.into(),
+        mpsc::error::TrySendError::Closed(_) => RequestError::Stopped,
+    })
 }
 
 struct Driver<S> {
@@ -384,6 +446,10 @@ struct Driver<S> {
     replica: Replica<S>,
     waiters: BTreeMap<u64, Waiter<S>>,
     requests: mpsc::Receiver<Request<S>>,
+    disk_requests: mpsc::Receiver<DiskRequest>,
+    /// The machine on the disk: what it is to do, and its task.
+    disk_task: Option<(mpsc::UnboundedSender<Work<S>>, TaskHandle)>,
+    standing: watch::Sender<Standing>,
     arrivals: mpsc::Receiver<Arrival>,
     /// Not bounded by itself: one message for each batch of commands, and those are bounded by what Raft lets be in
     /// flight.
@@ -411,6 +477,7 @@ enum Input<S> {
     Stored(Done<S>),
     Arrival(Arrival),
     Request(Request<S>),
+    DiskRequest(DiskRequest),
     Timer,
 }
 
@@ -435,8 +502,14 @@ impl<S: StateMachine> Driver<S> {
             None => {
                 let commit = self.replica.raft().commit();
                 let _ = self.store.send(Stored::Close { commit });
+                if let Some((work, _)) = &self.disk_task {
+                    let _ = work.send(Work::Close);
+                }
                 if let Some(storage) = self.storage.take() {
                     storage.await;
+                }
+                if let Some((_, task)) = self.disk_task.take() {
+                    task.await;
                 }
             }
         }
@@ -470,6 +543,9 @@ impl<S: StateMachine> Driver<S> {
             if let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
                 return Poll::Ready(Input::Request(request));
             }
+            if let Poll::Ready(Some(request)) = self.disk_requests.poll_recv(cx) {
+                return Poll::Ready(Input::DiskRequest(request));
+            }
             if let Some((_, sleep)) = &mut self.timer
                 && sleep.as_mut().poll(cx).is_ready()
             {
@@ -492,6 +568,8 @@ impl<S: StateMachine> Driver<S> {
                 Input::Arrival(arrival)
             } else if let Ok(request) = self.requests.try_recv() {
                 Input::Request(request)
+            } else if let Ok(request) = self.disk_requests.try_recv() {
+                Input::DiskRequest(request)
             } else {
                 break;
             };
@@ -534,7 +612,9 @@ impl<S: StateMachine> Driver<S> {
                     self.replica.handle_stored(now, done);
                 }
             }
+            Input::Stored(Done::OnDisk(done)) => self.replica.handle_disk_applied(now, done),
             Input::Request(request) => self.handle_request(now, request, proposals),
+            Input::DiskRequest(request) => self.handle_disk_request(now, request, proposals),
         }
         Ok(())
     }
@@ -548,7 +628,7 @@ impl<S: StateMachine> Driver<S> {
             } => {
                 // Its client has gone: nothing was promised.
                 if !reply.is_closed() {
-                    proposals.push((session, payload, reply));
+                    proposals.push((session.into(), payload, reply));
                 }
             }
             Request::Read { consistency, reply } => match self.replica.read(now, consistency) {
@@ -567,6 +647,40 @@ impl<S: StateMachine> Driver<S> {
             Request::Shutdown { reply } => self.begin_shutdown(now, reply),
         }
         self.carry_out();
+    }
+
+    fn handle_disk_request(
+        &mut self,
+        now: u64,
+        request: DiskRequest,
+        proposals: &mut Vec<Proposed>,
+    ) {
+        match request {
+            // Without a machine nothing is promised: whoever asks learns that nobody answers.
+            _ if self.disk_task.is_none() => {}
+            DiskRequest::Propose { payload, reply } => {
+                if self.replica.is_disk_behind() {
+                    let _ = reply.send(Err(Rejection::Overloaded.into()));
+                } else if !reply.is_closed() {
+                    proposals.push((Target::Disk, payload, reply));
+                }
+            }
+            DiskRequest::Call { consistency, work } => match self.replica.read(now, consistency) {
+                Ok(request) => {
+                    self.waiters.insert(request.number, Waiter::Call(work));
+                }
+                Err(rejection) => work(Err(rejection.into())),
+            },
+        }
+        self.carry_out();
+    }
+
+    /// Asks the machine on the disk for something, if there is one.
+    fn on_disk(&self, work: Work<S>) {
+        if let Some((queue, _)) = &self.disk_task {
+            // A closed queue means that it has failed; the reason is on its way.
+            let _ = queue.send(work);
+        }
     }
 
     fn propose(&mut self, proposals: Vec<Proposed>) {
@@ -590,7 +704,7 @@ impl<S: StateMachine> Driver<S> {
         let now = self.now();
         let (commands, replies): (Vec<_>, Vec<_>) = proposals
             .into_iter()
-            .map(|(session, payload, reply)| ((session, payload), reply))
+            .map(|(target, payload, reply)| ((target, payload), reply))
             .unzip();
         let results = self.replica.propose(now, wall, commands);
         for (result, reply) in results.into_iter().zip(replies) {
@@ -612,9 +726,14 @@ impl<S: StateMachine> Driver<S> {
             }
             match output {
                 Output::Send { to, message } => self.send(to, message),
-                Output::Store(StoreCommand::TakeSnapshot { meta, state }) => {
-                    self.take_snapshot(meta, state);
+                Output::Store(StoreCommand::TakeSnapshot { meta, state }) => match self.disk_task {
+                    Some(_) => self.on_disk(Work::Snapshot { meta, state }),
+                    None => self.take_snapshot(meta, state),
+                },
+                Output::ApplyOnDisk { command, request } => {
+                    self.on_disk(Work::Apply { command, request });
                 }
+                Output::InstallOnDisk { file } => self.on_disk(Work::Install(file)),
                 Output::Store(command) => {
                     // A closed queue means that storage has failed; the reason is on its way.
                     let _ = self.store.send(Stored::Command(command));
@@ -624,21 +743,44 @@ impl<S: StateMachine> Driver<S> {
                         let _ = reply.send(result.map_err(RequestError::from));
                     }
                 }
-                Output::ReadReady { request } => {
-                    if let Some(Waiter::Read(reply)) = self.waiter(request) {
+                Output::ReadReady { request } => match self.waiter(request) {
+                    Some(Waiter::Read(reply)) => {
                         let _ = reply.send(Ok(self.replica.state().machine().clone()));
                     }
-                }
-                Output::ReadRejected { request, rejection } => {
-                    if let Some(Waiter::Read(reply)) = self.waiter(request) {
+                    // Behind everything that it is to see.
+                    Some(Waiter::Call(call)) => self.on_disk(Work::Call(call)),
+                    Some(Waiter::Command(_)) | None => {}
+                },
+                Output::ReadRejected { request, rejection } => match self.waiter(request) {
+                    Some(Waiter::Read(reply)) => {
                         let _ = reply.send(Err(rejection.into()));
                     }
-                }
+                    Some(Waiter::Call(call)) => call(Err(rejection.into())),
+                    Some(Waiter::Command(_)) | None => {}
+                },
                 Output::Event(event) => self.note(event),
             }
         }
         if let Some(observer) = &self.observer {
             observer.settled(&self.replica);
+        }
+        let standing = self.standing();
+        self.standing.send_if_modified(|known| {
+            let is_news = *known != standing;
+            *known = standing;
+            is_news
+        });
+    }
+
+    fn standing(&self) -> Standing {
+        let raft = self.replica.raft();
+        Standing {
+            id: raft.id(),
+            term: raft.term(),
+            // The first entry of its own term is behind all that others had committed.
+            leads: raft.role() == Role::Leader
+                && self.replica.state().applied_term() == raft.term(),
+            leader: raft.leader(),
         }
     }
 
@@ -661,7 +803,7 @@ impl<S: StateMachine> Driver<S> {
             let started = host.now();
             let written = host
                 .blocking(move |disk| {
-                    snapshot::write(disk, &directory, group, &meta, &state, mutant)
+                    snapshot::write(disk, &directory, group, &meta, &state, None, mutant)
                 })
                 .await;
             let _ = done.send(match written {
@@ -751,7 +893,7 @@ impl<S: StateMachine> Driver<S> {
 }
 
 type Proposed = (
-    Option<Session>,
+    Target,
     Bytes,
     oneshot::Sender<Result<(Index, Outcome), RequestError>>,
 );

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! byte  0        version (1)
-//!       1        flags: bit 0 = belongs to a session
+//!       1        flags: bit 0 = belongs to a session, bit 1 = for the machine on the disk; not both
 //!       2..10    time: the leader's wall clock, nanoseconds since the epoch, little endian like everything here
 //!      10..18    origin: the incarnation of the replica that took the request
 //!      18..26    request: its number there
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
 const HAS_SESSION: u8 = 1;
+const ON_DISK: u8 = 2;
 const SHORT: usize = 26;
 const LONG: usize = 50;
 
@@ -49,6 +50,21 @@ pub struct RequestId {
     pub number: u64,
 }
 
+/// Which of a replica's two state machines a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The [`StateMachine`](crate::StateMachine) in memory, perhaps with a client's ticket.
+    Memory(Option<Session>),
+    /// The [`DiskMachine`](crate::DiskMachine), which keeps its own memory of what was asked twice.
+    Disk,
+}
+
+impl From<Option<Session>> for Target {
+    fn from(session: Option<Session>) -> Self {
+        Target::Memory(session)
+    }
+}
+
 /// A decoded envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -56,8 +72,8 @@ pub struct Envelope {
     pub time: u64,
     /// Who waits for the outcome.
     pub request: RequestId,
-    /// The client's ticket, if it has one.
-    pub session: Option<Session>,
+    /// For whom it is.
+    pub target: Target,
     /// What the state machine is given.
     pub payload: Bytes,
 }
@@ -67,15 +83,15 @@ impl Envelope {
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(LONG + self.payload.len());
         out.put_u8(VERSION);
-        out.put_u8(if self.session.is_some() {
-            HAS_SESSION
-        } else {
-            0
+        out.put_u8(match self.target {
+            Target::Memory(None) => 0,
+            Target::Memory(Some(_)) => HAS_SESSION,
+            Target::Disk => ON_DISK,
         });
         out.put_u64_le(self.time);
         out.put_u64_le(self.request.origin);
         out.put_u64_le(self.request.number);
-        if let Some(session) = self.session {
+        if let Target::Memory(Some(session)) = self.target {
             out.put_u128_le(session.client);
             out.put_u64_le(session.sequence);
         }
@@ -85,20 +101,20 @@ impl Envelope {
 
     /// Reads a log entry; `None` when it is no envelope of this version.
     pub fn decode(bytes: &Bytes) -> Option<Envelope> {
-        if bytes.len() < SHORT || bytes[0] != VERSION || bytes[1] & !HAS_SESSION != 0 {
+        if bytes.len() < SHORT || bytes[0] != VERSION {
             return None;
         }
         let word =
             |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let (session, header) = if bytes[1] & HAS_SESSION != 0 {
-            if bytes.len() < LONG {
-                return None;
+        let (target, header) = match bytes[1] {
+            0 => (Target::Memory(None), SHORT),
+            ON_DISK => (Target::Disk, SHORT),
+            HAS_SESSION if bytes.len() >= LONG => {
+                let client = u128::from_le_bytes(bytes[26..42].try_into().expect("sixteen bytes"));
+                let sequence = word(42);
+                (Target::Memory(Some(Session { client, sequence })), LONG)
             }
-            let client = u128::from_le_bytes(bytes[26..42].try_into().expect("sixteen bytes"));
-            let sequence = word(42);
-            (Some(Session { client, sequence }), LONG)
-        } else {
-            (None, SHORT)
+            _ => return None,
         };
         Some(Envelope {
             time: word(2),
@@ -106,7 +122,7 @@ impl Envelope {
                 origin: word(10),
                 number: word(18),
             },
-            session,
+            target,
             payload: bytes.slice(header..),
         })
     }
@@ -126,14 +142,14 @@ impl Envelope {
 mod tests {
     use super::*;
 
-    fn check(session: Option<Session>) {
+    fn check(target: Target) {
         let envelope = Envelope {
             time: 7,
             request: RequestId {
                 origin: 1,
                 number: 2,
             },
-            session,
+            target,
             payload: Bytes::from_static(b"payload"),
         };
         let bytes = envelope.encode();
@@ -150,11 +166,12 @@ mod tests {
 
     #[test]
     fn round_trips() {
-        check(None);
-        check(Some(Session {
+        check(Target::Memory(None));
+        check(Target::Memory(Some(Session {
             client: u128::MAX - 3,
             sequence: 12,
-        }));
+        })));
+        check(Target::Disk);
     }
 
     #[test]

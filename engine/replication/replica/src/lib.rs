@@ -6,6 +6,8 @@
 //! around the core. Use the handle to build a service; use the core to simulate one.
 
 mod core;
+mod disk_machine;
+mod disk_task;
 mod driver;
 mod envelope;
 mod message;
@@ -23,15 +25,19 @@ mod transport;
 mod wire;
 
 pub use crate::core::{Event, Output, Replica};
-pub use driver::{ReplicaConfig, ReplicaHandle, RequestError, StartError, Status, StorageStatus};
-pub use envelope::{ENVELOPE_BYTES, Envelope, RequestId, Session};
+pub use disk_machine::{DiskApplied, DiskCommand, DiskMachine, DiskMachineError};
+pub use disk_task::{DiskAccess, DiskHandle, Standing};
+pub use driver::{
+    Extras, ReplicaConfig, ReplicaHandle, RequestError, StartError, Status, StorageStatus,
+};
+pub use envelope::{ENVELOPE_BYTES, Envelope, RequestId, Session, Target};
 pub use message::Message;
 pub use mutant::Mutant;
 pub use observer::Observer;
 pub use sessions::{MAX_KEPT_OUTCOME, MAX_SESSION_BYTES, MAX_SESSIONS, Sessions, Verdict};
 pub use settings::{Consistency, Rejection, Settings};
 pub use snapshot::{MAX_SNAPSHOT_BYTES, SnapshotFile};
-pub use state::{Outcome, State};
+pub use state::{Applied, Outcome, State};
 pub use state_machine::{Command, CorruptSnapshot, StateMachine};
 pub use store::{
     Recovered, SNAPSHOT_CHUNK_BYTES, Store, StoreCommand, StoreDone, StoreError, StoreOptions,

@@ -1,7 +1,7 @@
 //! Snapshot files.
 //!
 //! ```text
-//! byte  0..8      magic "HFSNAP\0\x01" (the last byte is the version)
+//! byte  0..8      magic "HFSNAP\0\x02" (the last byte is the version)
 //!       8..16     identity of the replica group, little endian like everything here
 //!      16..20     length of the meta part, M
 //!      20..20+M   meta: SnapshotMeta in postcard
@@ -16,7 +16,7 @@
 use crate::{CorruptSnapshot, Mutant, StateMachine, StoreError, state::State};
 use bytes::Bytes;
 use holdfast_host::{Disk, FileId, OpenMode, read_exact_at, write_all_at};
-use holdfast_raft::SnapshotMeta;
+use holdfast_raft::{Index, SnapshotMeta};
 use std::{
     collections::BTreeMap,
     io::{self, BufRead, Read, Write},
@@ -24,12 +24,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const MAGIC: [u8; 8] = *b"HFSNAP\0\x01";
+const MAGIC: [u8; 8] = *b"HFSNAP\0\x02";
 /// Largest meta part; a membership of 4,000 nodes.
 const MAX_META_BYTES: usize = 64 * 1024;
 /// Largest snapshot that is read back or received.
 pub const MAX_SNAPSHOT_BYTES: u64 = 16 << 30;
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes that say what a copy of the disk machine has applied and how long it is.
+const COPY_HEAD_BYTES: u64 = 16;
 /// Length of a snapshot's final name.
 const NAME_BYTES: usize = "snapshot-".len() + 16 + "-".len() + 16;
 /// Most pieces of an incoming snapshot that are kept before their turn.
@@ -88,6 +90,15 @@ impl Write for Sink<'_> {
     }
 }
 
+/// A copy of the disk machine in a file of its own, to become part of a snapshot.
+#[derive(Clone, Debug)]
+pub struct DiskCopy {
+    /// The last index that it has applied.
+    pub applied: Index,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
 /// Writes `state` as the snapshot `meta`; it is durable under its final name when this returns.
 pub fn write<S: StateMachine>(
     disk: &mut dyn Disk,
@@ -95,6 +106,7 @@ pub fn write<S: StateMachine>(
     identity: u64,
     meta: &SnapshotMeta,
     state: &State<S>,
+    copy: Option<&DiskCopy>,
     mutant: Option<Mutant>,
 ) -> Result<SnapshotFile, StoreError> {
     let temporary = directory.join(format!("{}.tmp", file_name(meta)));
@@ -114,6 +126,7 @@ pub fn write<S: StateMachine>(
         sink.write_all(&identity.to_le_bytes())?;
         sink.write_all(&(encoded.len() as u32).to_le_bytes())?;
         sink.write_all(&encoded)?;
+        write_copy(&mut sink, copy)?;
         state.write(&mut sink, mutant)?;
         let checksum = sink.checksum;
         sink.write_all(&checksum.to_le_bytes())?;
@@ -130,6 +143,85 @@ pub fn write<S: StateMachine>(
     let written = result?;
     publish(disk, directory, &temporary, meta)?;
     Ok(written)
+}
+
+fn write_copy(sink: &mut Sink<'_>, copy: Option<&DiskCopy>) -> io::Result<()> {
+    let Some(copy) = copy else {
+        return sink.write_all(&[0; COPY_HEAD_BYTES as usize]);
+    };
+    let file = sink.disk.open(&copy.path, OpenMode::Read)?;
+    let result = (|| {
+        let len = sink.disk.len(file)?;
+        sink.write_all(&copy.applied.to_le_bytes())?;
+        sink.write_all(&len.to_le_bytes())?;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut at = 0;
+        while at < len {
+            let piece = &mut buffer[..(len - at).min(BUFFER_BYTES as u64) as usize];
+            read_exact_at(sink.disk, file, at, piece)?;
+            sink.write_all(piece)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    })();
+    sink.disk.close(file);
+    result
+}
+
+/// Puts the copy of the disk machine that a verified snapshot holds into a file of its own, durably, if it has applied
+/// more than `applied`; whether it has.
+pub fn extract_copy(
+    disk: &mut dyn Disk,
+    directory: &Path,
+    snapshot: &SnapshotFile,
+    applied: Index,
+    target: &Path,
+) -> io::Result<bool> {
+    let file = disk.open(&directory.join(file_name(&snapshot.meta)), OpenMode::Read)?;
+    let result = (|| {
+        let mut length = [0; 4];
+        read_exact_at(disk, file, 16, &mut length)?;
+        let head = 20 + u64::from(u32::from_le_bytes(length));
+        let (copied, bytes) = read_copy_head(disk, file, head)?;
+        if copied <= applied {
+            return Ok(false);
+        }
+        let copy = disk.open(target, OpenMode::Create)?;
+        let written = copy_range(disk, file, copy, head + COPY_HEAD_BYTES, bytes);
+        disk.close(copy);
+        written?;
+        disk.sync_dir(target.parent().unwrap_or(Path::new("")))?;
+        Ok(true)
+    })();
+    disk.close(file);
+    result
+}
+
+fn copy_range(
+    disk: &mut dyn Disk,
+    from: FileId,
+    to: FileId,
+    begin: u64,
+    bytes: u64,
+) -> io::Result<()> {
+    disk.set_len(to, 0)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let piece = &mut buffer[..(bytes - at).min(BUFFER_BYTES as u64) as usize];
+        read_exact_at(disk, from, begin + at, piece)?;
+        write_all_at(disk, to, at, piece)?;
+        at += piece.len() as u64;
+    }
+    disk.sync(to)
+}
+
+/// The index that the copy in a snapshot has applied, and its length.
+fn read_copy_head(disk: &mut dyn Disk, file: FileId, at: u64) -> io::Result<(Index, u64)> {
+    let mut head = [0; COPY_HEAD_BYTES as usize];
+    read_exact_at(disk, file, at, &mut head)?;
+    let word = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
+    Ok((word(0), word(8)))
 }
 
 /// Gives a synced file its final name.
@@ -293,7 +385,16 @@ fn verify(
         bytes,
         checksum,
     };
-    Ok((found, 20 + meta_len as u64..content))
+    let copy = 20 + meta_len as u64;
+    if copy + COPY_HEAD_BYTES > content {
+        return Err(ReadError::corrupt("shorter than its header"));
+    }
+    let (_, copied) = read_copy_head(disk, file, copy)?;
+    let body = (copy + COPY_HEAD_BYTES).checked_add(copied);
+    match body.filter(|body| *body <= content) {
+        Some(body) => Ok((found, body..content)),
+        None => Err(ReadError::corrupt("the disk machine's copy is too long")),
+    }
 }
 
 fn checksum_of(disk: &mut dyn Disk, file: FileId, len: u64) -> io::Result<u32> {

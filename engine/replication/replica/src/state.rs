@@ -1,5 +1,5 @@
 use crate::{
-    Command, CorruptSnapshot, Envelope, Mutant, RequestId, StateMachine,
+    Command, CorruptSnapshot, DiskCommand, Envelope, Mutant, RequestId, StateMachine, Target,
     sessions::{Sessions, Verdict},
 };
 use bytes::Bytes;
@@ -25,6 +25,17 @@ pub enum Outcome {
     SequenceReused,
     /// Refused: the session was forgotten, or began with a sequence other than 1.
     UnknownSession,
+}
+
+/// What an entry was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// A leader's no-op, or nothing that this program knows.
+    Nothing,
+    /// A command that is applied: who asked for it, and what to tell.
+    Here(RequestId, Outcome),
+    /// A command for the machine on the disk, and who asked for it.
+    OnDisk(RequestId, DiskCommand),
 }
 
 /// The replicated state: a state machine, the sessions of its clients, and how far the log is applied. All three
@@ -87,11 +98,11 @@ impl<S: StateMachine> State<S> {
             .wrapping_add(u64::from(crc32c::crc32c(&prelude)) ^ self.applied)
     }
 
-    /// Applies the next entry; the request it carries and what to tell its proposer, `None` for a leader's no-op.
+    /// Applies the next entry, or says that it is for the machine on the disk.
     ///
     /// # Panics
     /// When `entry` is not the one after the last applied: a hole or a repetition in what was committed.
-    pub fn apply(&mut self, entry: &Entry) -> Option<(RequestId, Outcome)> {
+    pub fn apply(&mut self, entry: &Entry) -> Applied {
         assert_eq!(
             entry.index,
             self.applied + 1,
@@ -104,13 +115,26 @@ impl<S: StateMachine> State<S> {
         self.applied = entry.index;
         self.applied_term = entry.term;
         if entry.payload.is_empty() {
-            return None;
+            return Applied::Nothing;
         }
         // Only envelopes are proposed; a later version's would be refused alike on every replica.
-        let envelope = Envelope::decode(&entry.payload)?;
+        let Some(envelope) = Envelope::decode(&entry.payload) else {
+            return Applied::Nothing;
+        };
         // A new leader's wall clock may be behind the old one's.
         self.last_time = self.last_time.max(envelope.time);
-        let verdict = envelope.session.map_or(Verdict::New, |session| {
+        let session = match envelope.target {
+            Target::Memory(session) => session,
+            Target::Disk => {
+                let command = DiskCommand {
+                    index: entry.index,
+                    time: self.last_time,
+                    payload: envelope.payload,
+                };
+                return Applied::OnDisk(envelope.request, command);
+            }
+        };
+        let verdict = session.map_or(Verdict::New, |session| {
             self.sessions.judge(session, &envelope.payload, entry.index)
         });
         let outcome = match verdict {
@@ -120,7 +144,7 @@ impl<S: StateMachine> State<S> {
                     time: self.last_time,
                     payload: &envelope.payload,
                 });
-                if let Some(session) = envelope.session {
+                if let Some(session) = session {
                     self.sessions
                         .record(session, &envelope.payload, entry.index, &outcome);
                 }
@@ -132,7 +156,7 @@ impl<S: StateMachine> State<S> {
             Verdict::Reused => Outcome::SequenceReused,
             Verdict::Unknown => Outcome::UnknownSession,
         };
-        Some((envelope.request, outcome))
+        Applied::Here(envelope.request, outcome)
     }
 
     /// Writes sessions, applied index and machine.

@@ -1,4 +1,4 @@
-use crate::{StateMachine, Store, StoreCommand, StoreDone, StoreError};
+use crate::{DiskApplied, StateMachine, Store, StoreCommand, StoreDone, StoreError};
 use holdfast_host::Host;
 use holdfast_raft::Index;
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub(crate) enum Done<S> {
         commands: u64,
         took: Duration,
     },
+    OnDisk(Vec<DiskApplied>),
     Failed(StoreError),
 }
 

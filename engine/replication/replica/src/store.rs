@@ -61,6 +61,9 @@ pub enum StoreError {
         /// What is wrong.
         error: CorruptSnapshot,
     },
+    /// The machine on the disk refused.
+    #[error("disk machine: {0}")]
+    DiskMachine(#[from] crate::DiskMachineError),
     /// Files that are whole do not fit together.
     #[error("{0}")]
     Inconsistent(String),
@@ -284,7 +287,8 @@ impl<S: StateMachine> Store<S> {
             }
             StoreCommand::TakeSnapshot { meta, state } => {
                 let (group, mutant) = (self.options.group, self.options.mutant);
-                let file = snapshot::write(disk, &self.directory, group, &meta, &state, mutant)?;
+                let file =
+                    snapshot::write(disk, &self.directory, group, &meta, &state, None, mutant)?;
                 self.done.push(StoreDone::SnapshotTaken(file));
             }
             StoreCommand::Compact {

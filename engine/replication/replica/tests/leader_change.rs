@@ -120,7 +120,9 @@ impl World {
                         Output::Store(StoreCommand::Persist { id, .. }) => {
                             replica.handle_stored(now, StoreDone::Persisted { id });
                         }
-                        Output::Store(other) => panic!("{other:?}"),
+                        other @ (Output::Store(_)
+                        | Output::ApplyOnDisk { .. }
+                        | Output::InstallOnDisk { .. }) => panic!("{other:?}"),
                         Output::Reply { request, result } => {
                             let result = result.map(|(_, outcome)| match outcome {
                                 Outcome::Applied(bytes) => bytes,

@@ -1,5 +1,5 @@
 use crate::{
-    Migration, Mutant,
+    Mutant, Schema,
     hash::Fnv,
     migrate::migrate,
     vfs::{self, Health, World},
@@ -18,8 +18,8 @@ const WAL_BYTES_KEPT: u32 = 16 << 20;
 /// How a database is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The schema, step by step.
-    pub migrations: &'static [Migration],
+    /// The tables, by their owners, step by step.
+    pub schemas: Vec<Schema>,
     /// Largest page cache, KiB.
     pub cache_kib: u32,
     /// A bug to plant; has an effect only where debug assertions are on.
@@ -45,16 +45,22 @@ pub enum Error {
     #[error("{0} is no path in UTF-8")]
     Path(String),
     /// A later program has used this database.
-    #[error("the schema has step {found}, this program knows {known}")]
+    #[error("the schema of {owner} has step {found}, this program knows {known}")]
     NewerSchema {
+        /// Whose.
+        owner: &'static str,
         /// The newest step that was applied.
         found: u32,
         /// The newest that is known.
         known: u32,
     },
     /// The text of a step that was applied is another one now.
-    #[error("migration {number} ({name}) is not the one that this database was made with")]
+    #[error(
+        "migration {number} ({name}) of {owner} is not the one that this database was made with"
+    )]
     ChangedMigration {
+        /// Whose.
+        owner: &'static str,
         /// Which.
         number: u32,
         /// Its name now.
@@ -297,7 +303,7 @@ fn connect(name: &str, options: &Options) -> Result<Connection, Error> {
     }
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     assert_eq!(mode, "wal", "nobody else has the database");
-    migrate(&mut connection, options.migrations)?;
+    migrate(&mut connection, &options.schemas)?;
     Ok(connection)
 }
 

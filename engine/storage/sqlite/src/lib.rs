@@ -14,7 +14,7 @@ mod migrate;
 mod vfs;
 
 pub use database::{Database, Error, Options};
-pub use migrate::Migration;
+pub use migrate::{Migration, Schema};
 /// The library underneath.
 pub use rusqlite;
 pub use vfs::{Mutant, forget_randomness};

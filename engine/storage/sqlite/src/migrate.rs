@@ -13,6 +13,15 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
+/// The tables of one owner, and how they came to be. Several owners share a database, each with its own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// The owner, for ever.
+    pub name: &'static str,
+    /// Its steps, from 1.
+    pub migrations: &'static [Migration],
+}
+
 impl Migration {
     fn checksum(&self) -> i64 {
         let mut hash = Fnv::default();
@@ -22,46 +31,56 @@ impl Migration {
 }
 
 /// Applies the steps that the database lacks, each in a transaction of its own, which a crash leaves done or undone.
-pub(crate) fn migrate(connection: &mut Connection, steps: &[Migration]) -> Result<(), Error> {
+pub(crate) fn migrate(connection: &mut Connection, schemas: &[Schema]) -> Result<(), Error> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS migrations (
-            number INTEGER PRIMARY KEY,
+            owner TEXT NOT NULL,
+            number INTEGER NOT NULL,
             name TEXT NOT NULL,
-            checksum INTEGER NOT NULL
-        ) STRICT",
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (owner, number)
+        ) STRICT, WITHOUT ROWID",
     )?;
-    for (place, step) in steps.iter().enumerate() {
-        assert_eq!(
-            step.number as usize,
-            place + 1,
-            "migrations are numbered from 1"
-        );
-        let transaction = connection.transaction()?;
-        apply(&transaction, step)?;
-        transaction.commit()?;
+    for schema in schemas {
+        let newest: u32 = connection.query_row(
+            "SELECT coalesce(max(number), 0) FROM migrations WHERE owner = ?1",
+            [schema.name],
+            |row| row.get(0),
+        )?;
+        if newest as usize > schema.migrations.len() {
+            return Err(Error::NewerSchema {
+                owner: schema.name,
+                found: newest,
+                known: schema.migrations.len() as u32,
+            });
+        }
+        for (place, step) in schema.migrations.iter().enumerate() {
+            assert_eq!(
+                step.number as usize,
+                place + 1,
+                "migrations are numbered from 1"
+            );
+            let transaction = connection.transaction()?;
+            apply(&transaction, schema.name, step)?;
+            transaction.commit()?;
+        }
     }
-    let newest: u32 = connection.query_row(
-        "SELECT coalesce(max(number), 0) FROM migrations",
-        [],
-        |row| row.get(0),
-    )?;
-    match newest as usize > steps.len() {
-        true => Err(Error::NewerSchema {
-            found: newest,
-            known: steps.len() as u32,
-        }),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
-fn apply(transaction: &Transaction<'_>, step: &Migration) -> Result<(), Error> {
+fn apply(
+    transaction: &Transaction<'_>,
+    owner: &'static str,
+    step: &Migration,
+) -> Result<(), Error> {
     let known: Option<i64> = transaction
-        .prepare_cached("SELECT checksum FROM migrations WHERE number = ?1")?
-        .query_row([step.number], |row| row.get(0))
+        .prepare_cached("SELECT checksum FROM migrations WHERE owner = ?1 AND number = ?2")?
+        .query_row(params![owner, step.number], |row| row.get(0))
         .optional()?;
     match known {
         Some(checksum) if checksum == step.checksum() => Ok(()),
         Some(_) => Err(Error::ChangedMigration {
+            owner,
             number: step.number,
             name: step.name,
         }),
@@ -69,9 +88,9 @@ fn apply(transaction: &Transaction<'_>, step: &Migration) -> Result<(), Error> {
             transaction.execute_batch(step.sql)?;
             transaction
                 .prepare_cached(
-                    "INSERT INTO migrations (number, name, checksum) VALUES (?1, ?2, ?3)",
+                    "INSERT INTO migrations (owner, number, name, checksum) VALUES (?1, ?2, ?3, ?4)",
                 )?
-                .execute(params![step.number, step.name, step.checksum()])?;
+                .execute(params![owner, step.number, step.name, step.checksum()])?;
             Ok(())
         }
     }

@@ -1,7 +1,7 @@
 //! A database on the operating system's files: what a schema remembers, who may have it open, what copies hold.
 
 use holdfast_host::{Disk, Host, OpenMode, UnixTime, read_file, tokio_host, write_all_at};
-use holdfast_sqlite::{Database, Error, Migration, Options, rusqlite};
+use holdfast_sqlite::{Database, Error, Migration, Options, Schema, rusqlite};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::path::Path;
 use tokio::runtime::Builder;
@@ -40,7 +40,10 @@ fn open_at(
     migrations: &'static [Migration],
 ) -> Result<Database, Error> {
     let options = Options {
-        migrations,
+        schemas: vec![Schema {
+            name: "words",
+            migrations,
+        }],
         cache_kib: 1_024,
         mutant: None,
     };

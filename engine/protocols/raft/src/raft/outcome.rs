@@ -3,6 +3,9 @@
 use super::{PersistMark, Raft, Seen, election::campaign_role};
 use crate::{Body, Entry, Event, HardState, Index, Message, Mutant, Output, Persist};
 
+/// Most entries that are handed out to be applied before it is heard that they are.
+const MAX_UNAPPLIED: u64 = 4096;
+
 impl Raft {
     /// Turns what has changed into outputs.
     pub(super) fn finish(&mut self) {
@@ -120,9 +123,10 @@ impl Raft {
         }
     }
 
-    /// Hands out what is committed and durable here.
+    /// Hands out what is committed and durable here, up to [`MAX_UNAPPLIED`] entries ahead of what is applied.
     pub(super) fn hand_out(&mut self) {
         let to = self.log.commit.min(self.log.stable);
+        let to = to.min(self.log.applied + MAX_UNAPPLIED);
         while self.log.applying < to {
             let from = self.log.applying + 1;
             let entries = self.log.slice(from, to, self.config.max_apply_bytes);

@@ -12,7 +12,7 @@ use disk::CrashDisk;
 use holdfast_raft::{Entry, Membership, SnapshotMeta};
 use holdfast_replica::{
     Command, CorruptSnapshot, Envelope, RequestId, Session, State, StateMachine, Store,
-    StoreCommand, StoreDone, StoreError, StoreOptions,
+    StoreCommand, StoreDone, StoreError, StoreOptions, Target,
 };
 use std::{
     io::{self, Read, Write},
@@ -93,10 +93,10 @@ fn entry(term: u64, index: u64) -> Entry {
             origin: 1,
             number: index,
         },
-        session: Some(Session {
+        target: Target::Memory(Some(Session {
             client: 9,
             sequence: index,
-        }),
+        })),
         payload: format!("{term}/{index}{}", ".".repeat(index as usize * 13 % 90)).into(),
     };
     Entry {

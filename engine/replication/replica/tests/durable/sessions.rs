@@ -3,7 +3,7 @@
 use crate::Journal;
 use bytes::Bytes;
 use holdfast_raft::Entry;
-use holdfast_replica::{Envelope, Mutant, Outcome, RequestId, Session, State};
+use holdfast_replica::{Applied, Envelope, Mutant, Outcome, RequestId, Session, State, Target};
 
 /// Applies a command of client `client`; what its proposer is told.
 fn apply(
@@ -20,7 +20,7 @@ fn apply(
     let envelope = Envelope {
         time: 1,
         request,
-        session: Some(Session { client, sequence }),
+        target: Target::Memory(Some(Session { client, sequence })),
         payload: Bytes::from_static(payload.as_bytes()),
     };
     let entry = Entry {
@@ -28,7 +28,9 @@ fn apply(
         index,
         payload: envelope.encode(),
     };
-    let (told, outcome) = state.apply(&entry).expect("a request");
+    let Applied::Here(told, outcome) = state.apply(&entry) else {
+        panic!("a request");
+    };
     assert_eq!(told, request);
     outcome
 }
@@ -117,7 +119,7 @@ fn a_no_op_and_what_is_no_envelope_change_nothing_but_the_index() {
             index,
             payload: Bytes::from_static(payload.as_bytes()),
         };
-        assert_eq!(state.apply(&entry), None);
+        assert_eq!(state.apply(&entry), Applied::Nothing);
         assert_eq!(state.applied(), index);
     }
     assert_eq!(state.machine(), &Journal::default());

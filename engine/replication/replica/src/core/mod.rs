@@ -1,13 +1,13 @@
+mod snapshots;
+
 use crate::{
-    Consistency, Envelope, Message, Mutant, Outcome, Recovered, Rejection, RequestId, Session,
-    Settings, SnapshotFile, State, StateMachine, StoreCommand, StoreDone,
-    envelope::ENVELOPE_BYTES,
-    transfer::{Piece, Transfers},
+    Applied, Consistency, DiskApplied, DiskCommand, Envelope, Message, Outcome, Recovered,
+    Rejection, RequestId, Settings, SnapshotFile, State, StateMachine, StoreCommand, StoreDone,
+    Target, envelope::ENVELOPE_BYTES, transfer::Transfers,
 };
 use bytes::Bytes;
 use holdfast_raft::{
-    Body, ConfigError, Entry, Index, Nanos, NodeId, Proposal, ProposeError, Raft, Role,
-    SnapshotMeta, Term,
+    Body, ConfigError, Entry, Index, Nanos, NodeId, Proposal, ProposeError, Raft, Role, Term,
 };
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -28,6 +28,19 @@ pub enum Output<S> {
     /// Do this to the [`Store`](crate::Store) after everything asked for before, and report with
     /// [`Replica::handle_stored`].
     Store(StoreCommand<S>),
+    /// Apply this to the machine on the disk, after everything asked of it before, and report with
+    /// [`Replica::handle_disk_applied`].
+    ApplyOnDisk {
+        /// What.
+        command: DiskCommand,
+        /// Who asked for it.
+        request: RequestId,
+    },
+    /// What this snapshot holds for the machine on the disk takes the place of what that has, if it is newer.
+    InstallOnDisk {
+        /// Which; it is there and verified.
+        file: SnapshotFile,
+    },
     /// A command's end.
     Reply {
         /// Which.
@@ -83,6 +96,9 @@ pub enum Event {
     },
 }
 
+/// Payload bytes handed to the machine on the disk and not applied there above which no more of the log is taken.
+const MAX_DISK_BACKLOG: usize = 32 << 20;
+
 /// A request without an outcome yet.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
@@ -123,6 +139,10 @@ pub struct Replica<S> {
     taking_snapshot: bool,
     bytes_since_snapshot: u64,
     applied_before: (Index, Term),
+    /// Payload bytes that the machine on the disk has still to apply.
+    disk_backlog: usize,
+    /// Raft is not told yet that this is applied, so that it hands out no more.
+    held: Option<Index>,
     transfers: Transfers,
     outputs: VecDeque<Output<S>>,
 }
@@ -169,6 +189,8 @@ impl<S: StateMachine> Replica<S> {
             snapshot,
             taking_snapshot: false,
             bytes_since_snapshot: 0,
+            disk_backlog: 0,
+            held: None,
             transfers,
             outputs: VecDeque::new(),
         };
@@ -259,6 +281,8 @@ impl<S: StateMachine> Replica<S> {
             }
             StoreDone::SnapshotTaken(file) => {
                 self.taking_snapshot = false;
+                // Also when Raft has not been told yet: see `held`.
+                self.raft.handle_applied(now, file.meta.index);
                 self.adopt_snapshot(file);
             }
             StoreDone::Chunk {
@@ -312,6 +336,31 @@ impl<S: StateMachine> Replica<S> {
         self.drain_raft(now);
     }
 
+    /// The machine on the disk has applied commands, in the order in which it was given them; it skipped those that it
+    /// had applied before a restart, which have no outcome.
+    pub fn handle_disk_applied(&mut self, now: Nanos, done: Vec<DiskApplied>) {
+        for done in done {
+            self.disk_backlog -= done.bytes;
+            let Some(outcome) = done.outcome else {
+                continue;
+            };
+            if done.request.origin == self.origin
+                && self.pending.remove(&done.request.number).is_some()
+            {
+                self.outputs.push_back(Output::Reply {
+                    request: done.request,
+                    result: Ok((done.index, Outcome::Applied(outcome))),
+                });
+            }
+        }
+        if self.disk_backlog <= MAX_DISK_BACKLOG
+            && let Some(index) = self.held.take()
+        {
+            self.raft.handle_applied(now, index);
+        }
+        self.drain_raft(now);
+    }
+
     /// Messages to `peer` are not getting through (its queue is full, its connection broke).
     pub fn handle_unreachable(&mut self, now: Nanos, peer: NodeId) {
         self.raft.report_unreachable(now, peer);
@@ -322,15 +371,15 @@ impl<S: StateMachine> Replica<S> {
 
     /// Proposes commands, replicated together. One result each, in order: its name, under which [`Output::Reply`]
     /// will tell the outcome, or why it was refused at once.
-    pub fn propose(
+    pub fn propose<T: Into<Target>>(
         &mut self,
         now: Nanos,
         wall: u64,
-        commands: impl IntoIterator<Item = (Option<Session>, Bytes)>,
+        commands: impl IntoIterator<Item = (T, Bytes)>,
     ) -> Vec<Result<RequestId, Rejection>> {
         let mut results = Vec::new();
         let mut payloads = Vec::new();
-        for (session, payload) in commands {
+        for (target, payload) in commands {
             if payload.len() > self.settings.max_command_bytes {
                 results.push(Err(Rejection::TooLarge));
             } else if self.pending.len() + payloads.len() >= self.settings.max_pending {
@@ -342,7 +391,7 @@ impl<S: StateMachine> Replica<S> {
                     Envelope {
                         time: wall,
                         request,
-                        session,
+                        target: target.into(),
                         payload,
                     }
                     .encode(),
@@ -435,6 +484,11 @@ impl<S: StateMachine> Replica<S> {
     /// The newest durable snapshot.
     pub fn snapshot(&self) -> Option<&SnapshotFile> {
         self.snapshot.as_ref()
+    }
+
+    /// Whether the machine on the disk has more to apply than is good: it should be asked for no more.
+    pub fn is_disk_behind(&self) -> bool {
+        self.disk_backlog > MAX_DISK_BACKLOG
     }
 
     /// How many requests wait.
@@ -585,32 +639,52 @@ impl<S: StateMachine> Replica<S> {
     }
 
     fn apply(&mut self, now: Nanos, entries: &[Entry]) {
-        let own_origin = self.origin;
         for entry in entries {
             self.applied_before = (self.state.applied(), self.state.applied_term());
             self.bytes_since_snapshot += entry.payload.len() as u64;
             if entry.term > self.state.applied_term() {
                 self.reject_older_than(entry.term);
             }
-            let applied = self.state.apply(entry);
+            match self.state.apply(entry) {
+                Applied::Nothing => {}
+                Applied::Here(request, outcome) => self.applied_here(entry.index, request, outcome),
+                Applied::OnDisk(request, command) => self.apply_on_disk(request, command),
+            }
+            // Behind what the entry asks of the disk: a snapshot holds that too.
             self.take_snapshot_if_due();
-            let Some((request, outcome)) = applied else {
-                continue;
-            };
-            if matches!(outcome, Outcome::Duplicate(_) | Outcome::NotKept) {
-                let event = Event::DuplicateSuppressed { index: entry.index };
-                self.outputs.push_back(Output::Event(event));
-            }
-            if request.origin == own_origin && self.pending.remove(&request.number).is_some() {
-                let result = Ok((entry.index, outcome));
-                self.outputs.push_back(Output::Reply { request, result });
-            }
         }
         if let Some(last) = entries.last() {
             let event = Event::Applied { index: last.index };
             self.outputs.push_back(Output::Event(event));
-            self.raft.handle_applied(now, last.index);
+            if self.disk_backlog > MAX_DISK_BACKLOG {
+                self.held = Some(last.index);
+            } else {
+                self.raft.handle_applied(now, last.index);
+            }
         }
+    }
+
+    fn applied_here(&mut self, index: Index, request: RequestId, outcome: Outcome) {
+        if matches!(outcome, Outcome::Duplicate(_) | Outcome::NotKept) {
+            let event = Event::DuplicateSuppressed { index };
+            self.outputs.push_back(Output::Event(event));
+        }
+        if request.origin == self.origin && self.pending.remove(&request.number).is_some() {
+            let result = Ok((index, outcome));
+            self.outputs.push_back(Output::Reply { request, result });
+        }
+    }
+
+    fn apply_on_disk(&mut self, request: RequestId, command: DiskCommand) {
+        self.disk_backlog += command.payload.len();
+        if request.origin == self.origin
+            && let Some(waiting) = self.pending.get_mut(&request.number)
+        {
+            // It is committed: whoever leads next, its outcome comes from the disk.
+            waiting.term = None;
+        }
+        self.outputs
+            .push_back(Output::ApplyOnDisk { command, request });
     }
 
     fn serve_reads(&mut self) {
@@ -625,171 +699,6 @@ impl<S: StateMachine> Replica<S> {
                 self.outputs.push_back(Output::ReadReady { request });
             }
         }
-    }
-
-    // ---- Snapshots ----
-
-    /// Where a snapshot is due depends on the log alone, not on how it was cut into batches: replicas take the same
-    /// snapshots, so that one can go on sending what another began to send.
-    fn take_snapshot_if_due(&mut self) {
-        let last = self.snapshot.as_ref().map_or(0, |s| s.meta.index);
-        let due = self
-            .state
-            .applied()
-            .is_multiple_of(self.settings.snapshot_entries)
-            || self.bytes_since_snapshot >= self.settings.snapshot_bytes;
-        if !due || self.taking_snapshot || self.state.applied() <= last {
-            return;
-        }
-        self.taking_snapshot = true;
-        self.bytes_since_snapshot = 0;
-        let mut state = Box::new(self.state.clone());
-        let planted = cfg!(debug_assertions)
-            && self.settings.mutant == Some(Mutant::AppliedIndexBehindState)
-            && self.applied_before.0 > last;
-        if planted {
-            let (applied, term) = self.applied_before;
-            *state = state.with_applied_index_behind(applied, term);
-        }
-        let meta = SnapshotMeta {
-            index: state.applied(),
-            term: state.applied_term(),
-            membership: self.raft.membership().clone(),
-        };
-        self.outputs
-            .push_back(Output::Store(StoreCommand::TakeSnapshot { meta, state }));
-    }
-
-    /// A snapshot is durable: the log may end later.
-    fn adopt_snapshot(&mut self, file: SnapshotFile) {
-        let index = file.meta.index;
-        if self
-            .snapshot
-            .as_ref()
-            .is_some_and(|s| s.meta.index >= index)
-        {
-            return;
-        }
-        self.raft.handle_snapshot_durable(file.meta.clone());
-        let mut keep_from = index.saturating_sub(self.settings.keep_entries);
-        // A replica that is behind, or that is being sent a snapshot, would only need the next one.
-        if self.raft.log_bytes() <= self.settings.hold_bytes
-            && let Some(needed) = self.raft.needed_from()
-        {
-            keep_from = keep_from.min(needed);
-        }
-        if keep_from > 0 {
-            self.raft.compact(keep_from);
-        }
-        self.snapshot = Some(file);
-        let sent = self.raft.oldest_snapshot_sent();
-        self.outputs.push_back(Output::Store(StoreCommand::Compact {
-            before: keep_from + 1,
-            snapshots_before: sent.map_or(index, |sent| sent.min(index)),
-        }));
-        self.outputs
-            .push_back(Output::Event(Event::SnapshotTaken { index }));
-    }
-
-    fn request_chunk(&mut self, piece: Piece) {
-        let Piece { to, file, offset } = piece;
-        self.outputs
-            .push_back(Output::Store(StoreCommand::ReadChunk { to, file, offset }));
-    }
-
-    fn continue_transfer(
-        &mut self,
-        now: Nanos,
-        from: NodeId,
-        index: Index,
-        received: u64,
-        complete: bool,
-    ) {
-        if complete {
-            // Its acknowledgement of the installed snapshot comes as a Raft message.
-            if self.transfers.complete(from, index) {
-                self.raft
-                    .report_snapshot(now, from, holdfast_raft::SnapshotStatus::Finished);
-            }
-        } else if let Some(piece) = self.transfers.advance(now, from, index, received) {
-            self.request_chunk(piece);
-        }
-    }
-
-    fn receive_chunk(
-        &mut self,
-        now: Nanos,
-        from: NodeId,
-        term: Term,
-        file: SnapshotFile,
-        offset: u64,
-        bytes: Bytes,
-    ) {
-        // To Raft a chunk is a sign of life of the leader, like a heartbeat: no election during a long transfer.
-        let heartbeat = holdfast_raft::Message {
-            from,
-            to: self.raft.id(),
-            term,
-            body: Body::Heartbeat {
-                commit: 0,
-                round: 0,
-            },
-        };
-        self.raft.handle_message(now, heartbeat);
-        // A new term is on its way to the disk before the snapshot that came in it is.
-        self.drain_raft(now);
-        let wanted = term == self.raft.term()
-            && self.raft.role() != Role::Leader
-            && file.meta.index > self.raft.commit()
-            && file.bytes <= crate::snapshot::MAX_SNAPSHOT_BYTES;
-        if !wanted {
-            if term == self.raft.term() && file.meta.index <= self.raft.commit() {
-                let message = Message::SnapshotReceived {
-                    from: self.raft.id(),
-                    index: file.meta.index,
-                    received: file.bytes,
-                    complete: true,
-                };
-                self.outputs.push_back(Output::Send { to: from, message });
-            }
-            return;
-        }
-        self.outputs
-            .push_back(Output::Store(StoreCommand::ReceiveChunk {
-                from,
-                file,
-                offset,
-                bytes,
-            }));
-    }
-
-    /// Hands a verified snapshot to the Raft core, and takes its state over if the core does.
-    fn install(&mut self, file: SnapshotFile, state: State<S>) {
-        if file.meta.index <= self.raft.commit() {
-            return;
-        }
-        let index = file.meta.index;
-        assert_eq!(
-            state.applied(),
-            index,
-            "a snapshot holds what its name says"
-        );
-        self.raft.handle_snapshot_received(file.meta.clone());
-        if self.raft.snapshot_index() != index {
-            return;
-        }
-        self.state = state;
-        // Commands that wait may have been applied on the way to it: whether they were is not known any more.
-        for waiting in self.pending.values_mut() {
-            waiting.term = None;
-        }
-        self.applied_before = (self.state.applied(), self.state.applied_term());
-        self.bytes_since_snapshot = 0;
-        self.snapshot = Some(file);
-        let event = Event::SnapshotInstalled { index };
-        self.outputs.push_back(Output::Event(event));
-        self.outputs
-            .push_back(Output::Event(Event::Applied { index }));
     }
 
     /// Most payload bytes of a log entry: a command and its envelope.
