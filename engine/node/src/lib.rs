@@ -42,6 +42,7 @@
 //! for good the node stops with exit code 1: down is better than wrong.
 
 pub mod api;
+pub mod auth;
 pub mod client;
 pub mod config;
 pub mod folder;

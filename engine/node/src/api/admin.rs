@@ -1,20 +1,20 @@
-use super::{Api, Problem, ProblemKind, json_reply};
+use super::{Api, Call, Problem, ProblemKind, json_reply};
 use crate::{
-    http::{Query, ReplyBody, Upload},
+    http::{Query, ReplyBody},
     metrics::{Kind, Page},
     wire::{Consistency, StatusReply, TransferRequest},
 };
 use holdfast_raft::Role;
 use holdfast_replica::{Rejection, RequestError, Status};
-use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Response, StatusCode, header};
 use std::{sync::atomic::Ordering, time::Duration};
 
 /// How long a node may take to confirm that it is ready: who asks has a patience of its own, often of one second.
 const READY_WITHIN: Duration = Duration::from_millis(500);
 
 impl Api {
-    pub(super) async fn status(&self, head: &Parts) -> Result<Response<ReplyBody>, Problem> {
-        let mut query = Query::parse(head.uri.query())?;
+    pub(super) async fn status(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
+        let mut query = Query::parse(call.head.uri.query())?;
         let wants_digest = query.switch("digest")?;
         query.finish()?;
         let status = if wants_digest {
@@ -48,10 +48,10 @@ impl Api {
 
     pub(super) async fn transfer(
         &self,
-        head: &Parts,
-        body: &mut Upload,
+        mut call: Call<'_>,
     ) -> Result<Response<ReplyBody>, Problem> {
-        let request: TransferRequest = self.json(head, body).await?;
+        Query::parse(call.head.uri.query())?.finish()?;
+        let request: TransferRequest = self.json(&mut call).await?;
         if !self.about.members.contains_key(&request.to) {
             return Err(Problem::bad_request(format!(
                 "node {} is no member of this cluster",

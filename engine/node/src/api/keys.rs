@@ -1,6 +1,6 @@
-use super::{Api, Problem, ProblemKind, consistency, convert, is_read, json_reply, session};
+use super::{Api, Call, Problem, ProblemKind, consistency, convert, json_reply, session};
 use crate::{
-    http::{Query, ReplyBody, Upload},
+    http::{Query, ReplyBody},
     wire::{DeleteReply, GetReply, PutReply},
 };
 use bytes::Bytes;
@@ -9,27 +9,12 @@ use holdfast_kv::{
     StepOutcome, Txn,
 };
 use holdfast_replica::Session;
-use http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
 
 impl Api {
-    /// One key: reads, puts or deletes it.
-    pub(super) async fn key(
-        &self,
-        key: Bytes,
-        head: &Parts,
-        body: &mut Upload,
-    ) -> Result<Response<ReplyBody>, Problem> {
-        self.check_key(&key)?;
-        if is_read(head) {
-            self.get(key, head).await
-        } else if head.method == Method::PUT {
-            self.put(key, head, body).await
-        } else {
-            self.delete(key, head).await
-        }
-    }
-
-    async fn get(&self, key: Bytes, head: &Parts) -> Result<Response<ReplyBody>, Problem> {
+    /// Reads a key.
+    pub(super) async fn get(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
+        let (key, head) = (self.key(&call)?, call.head);
         let mut query = Query::parse(head.uri.query())?;
         let consistency = consistency(&mut query)?;
         let revision = query.number("revision")?;
@@ -55,15 +40,12 @@ impl Api {
         Ok(response)
     }
 
-    async fn put(
-        &self,
-        key: Bytes,
-        head: &Parts,
-        body: &mut Upload,
-    ) -> Result<Response<ReplyBody>, Problem> {
+    /// Puts a key.
+    pub(super) async fn put(&self, mut call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
+        let (key, head) = (self.key(&call)?, call.head);
         let (return_previous, session) = command_options(head)?;
         let compare = condition(&head.headers, &key)?;
-        let value = self.body(body, self.limits.value_bytes).await?;
+        let value = self.body(&mut call).await?;
         let put = Put {
             key,
             value,
@@ -88,7 +70,9 @@ impl Api {
         Ok(response)
     }
 
-    async fn delete(&self, key: Bytes, head: &Parts) -> Result<Response<ReplyBody>, Problem> {
+    /// Deletes a key.
+    pub(super) async fn delete(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
+        let (key, head) = (self.key(&call)?, call.head);
         let (return_previous, session) = command_options(head)?;
         let compare = condition(&head.headers, &key)?;
         let delete = Delete {
@@ -116,6 +100,13 @@ impl Api {
             deleted,
             prev_kvs: convert::pairs(previous),
         }))
+    }
+
+    /// The key that a path names.
+    fn key(&self, call: &Call<'_>) -> Result<Bytes, Problem> {
+        let key = call.path.get("key");
+        self.check_key(&key)?;
+        Ok(key)
     }
 
     /// Does `step` when `compare` holds: the store's revision then, and what came of it.

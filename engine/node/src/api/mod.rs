@@ -14,6 +14,7 @@
 //! | `/v1/cluster/transfer` | POST | [`TransferRequest`](crate::wire::TransferRequest) | 202 |
 //! | `/healthz`, `/readyz` | GET, HEAD | | 200 or 503 |
 //! | `/metrics` | GET, HEAD | | Prometheus' text format |
+//! | `/openapi.json` | GET, HEAD | | this, as an OpenAPI 3.1 document |
 //!
 //! *Keys* are one of `key=`, `prefix=` (empty for all), and `start=` up to and without `end=`; everything in a path
 //! after `keys/` is the key, percent-encoded. `consistency` is `linearizable` (when nothing is said) or `stale`. A
@@ -33,15 +34,16 @@
 mod admin;
 mod convert;
 mod keys;
+mod openapi;
 mod origin;
 mod range;
-mod route;
+mod table;
 mod txn;
 mod watch;
 
 use crate::{
     config::{LimitsSection, NodeConfig},
-    http::{Handler, Problem, ProblemKind, ReplyBody, ServerStats, Upload, percent_decode},
+    http::{Handler, Problem, ProblemKind, ReplyBody, ServerStats, Upload},
     metrics::Metrics,
     wire::Consistency,
 };
@@ -51,7 +53,6 @@ use holdfast_kv::Kv;
 use holdfast_replica::{Outcome, Rejection, ReplicaHandle, RequestError, Session};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::{Body, Incoming};
-use route::Route;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -60,6 +61,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+use table::{Call, Path, PathValues, Router};
 use watch::Watches;
 
 /// The request header that carries a session's ticket: `<32 hexadecimal digits>:<sequence>`. The digits name the session:
@@ -73,6 +75,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub struct Api {
     host: Host,
     replica: ReplicaHandle<Kv>,
+    router: Router,
+    /// The OpenAPI document.
+    described: Bytes,
     about: About,
     limits: LimitsSection,
     watches: Watches,
@@ -97,8 +102,11 @@ impl Api {
         replica: ReplicaHandle<Kv>,
         http: Arc<ServerStats>,
     ) -> Self {
+        let described = openapi::document(table::SERVICES);
         Api {
             host: host.clone(),
+            router: Router::new(table::SERVICES),
+            described: serde_json::to_vec(&described).expect("it encodes").into(),
             about: About {
                 node: config.node.id,
                 cluster: config.cluster.name.clone(),
@@ -122,35 +130,40 @@ impl Api {
 
     async fn answer(
         &self,
-        route: Result<Route, Problem>,
+        found: Result<(&'static Path, PathValues), Problem>,
         head: &Parts,
         body: &mut Upload,
     ) -> Result<Response<ReplyBody>, Problem> {
-        let route = route?;
+        let (path, values) = found?;
         origin::check(head)?;
-        route.check_method(&head.method)?;
-        match route {
-            Route::Key(key) => self.key(key, head, body).await,
-            Route::Range => self.range(head).await,
-            Route::Txn => self.txn(head, body).await,
-            Route::Compact => self.compact(head, body).await,
-            Route::Watch => self.watch(head).await,
-            Route::Status => self.status(head).await,
-            Route::Transfer => self.transfer(head, body).await,
-            Route::Health => self.health(),
-            Route::Ready => self.ready().await,
-            Route::Metrics => self.metrics_page().await,
+        let Some(operation) = path.operation(&head.method) else {
+            return Err(table::method_not_allowed(path, &head.method));
+        };
+        let call = Call {
+            operation,
+            path: values,
+            head,
+            body,
+        };
+        let answer = (operation.run)(self, call).await;
+        if let Err(problem) = &answer {
+            debug_assert!(
+                operation.refusals().any(|kind| kind == problem.kind),
+                "{} is not said to refuse with {}",
+                operation.id,
+                problem.kind.slug()
+            );
         }
+        answer
     }
 
-    /// Reads a JSON body.
+    /// Reads the JSON body that the operation takes.
     async fn json<T: serde::de::DeserializeOwned>(
         &self,
-        head: &Parts,
-        body: &mut Upload,
+        call: &mut Call<'_>,
     ) -> Result<T, Problem> {
-        origin::check_json(head)?;
-        let bytes = self.body(body, self.limits.body_bytes).await?;
+        origin::check_json(call.head)?;
+        let bytes = self.body(call).await?;
         // The decoder would take an array for an object, its elements in the order of the members.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(Problem::bad_request("the body must be a JSON object"));
@@ -160,9 +173,18 @@ impl Api {
         })
     }
 
-    async fn body(&self, body: &mut Upload, limit: u64) -> Result<Bytes, Problem> {
+    /// Reads the body that the operation takes.
+    async fn body(&self, call: &mut Call<'_>) -> Result<Bytes, Problem> {
+        let taken = call.operation.request.as_ref();
+        let limit = taken.expect("the table says that it takes a body").limit;
+        let limit = limit.of(&self.limits) as usize;
         let patience = self.limits.body_timeout;
-        body.read(&self.host, limit as usize, patience).await
+        call.body.read(&self.host, limit, patience).await
+    }
+
+    /// What this interface takes and gives.
+    fn openapi_document(&self) -> Response<ReplyBody> {
+        json_response(self.described.clone())
     }
 
     /// The state that `consistency` promises.
@@ -236,11 +258,11 @@ impl Handler for Api {
         Box::pin(async move {
             let began = self.host.now();
             let wants_head_only = request.method() == Method::HEAD;
-            let route = Route::of(request.uri().path());
-            let name = route.as_ref().map_or("unknown", Route::name);
+            let found = self.router.find(request.uri().path());
+            let name = found.as_ref().map_or("unknown", |(path, _)| path.label);
             let (head, body) = request.into_parts();
             let mut body = Upload::new(&head.headers, body);
-            let answer = self.answer(route, &head, &mut body).await;
+            let answer = self.answer(found, &head, &mut body).await;
             body.drain(&self.host).await;
             let mut response = answer.unwrap_or_else(Problem::into_response);
             if wants_head_only {
@@ -288,7 +310,11 @@ fn check_size(what: &str, len: usize, limit: u64) -> Result<(), Problem> {
 
 /// A JSON response.
 fn json_reply(body: &impl Serialize) -> Response<ReplyBody> {
-    let bytes = serde_json::to_vec(body).expect("replies encode");
+    json_response(serde_json::to_vec(body).expect("replies encode"))
+}
+
+/// A response of these bytes, which are JSON.
+fn json_response(bytes: impl Into<Bytes>) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(bytes));
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
@@ -323,10 +349,6 @@ fn consistency(query: &mut crate::http::Query) -> Result<Consistency, Problem> {
             "query parameter `consistency` must be linearizable or stale, not `{other}`"
         ))),
     }
-}
-
-fn is_read(head: &Parts) -> bool {
-    head.method == Method::GET || head.method == Method::HEAD
 }
 
 #[cfg(test)]

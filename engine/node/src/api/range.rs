@@ -1,29 +1,23 @@
-use super::{Api, Problem, consistency, convert, is_read, json_reply, keys::unexpected, session};
+use super::{Api, Call, Problem, consistency, convert, json_reply, keys::unexpected, session};
 use crate::{
-    http::{Query, ReplyBody, Upload},
+    http::{Query, ReplyBody},
     wire::{CompactReply, CompactRequest, DeleteReply},
 };
 use holdfast_kv::{Delete, KeyRange, KvCommand, KvOutcome, MAX_COUNTED, RangeLimits};
-use http::{Response, request::Parts};
+use http::Response;
 
 impl Api {
-    /// Many keys: reads or deletes them.
-    pub(super) async fn range(&self, head: &Parts) -> Result<Response<ReplyBody>, Problem> {
-        let mut query = Query::parse(head.uri.query())?;
-        let keys = convert::key_range(convert::key_set(&mut query))?;
+    /// The keys that a query names.
+    fn keys(&self, query: &mut Query) -> Result<KeyRange, Problem> {
+        let keys = convert::key_range(convert::key_set(query))?;
         self.check_range(&keys)?;
-        if is_read(head) {
-            self.read_range(keys, query).await
-        } else {
-            self.delete_range(keys, query, head).await
-        }
+        Ok(keys)
     }
 
-    async fn read_range(
-        &self,
-        keys: KeyRange,
-        mut query: Query,
-    ) -> Result<Response<ReplyBody>, Problem> {
+    /// Reads many keys.
+    pub(super) async fn read_range(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
+        let mut query = Query::parse(call.head.uri.query())?;
+        let keys = self.keys(&mut query)?;
         let consistency = consistency(&mut query)?;
         let revision = query.number("revision")?;
         let limit = query.number("limit")?.unwrap_or(0);
@@ -55,15 +49,16 @@ impl Api {
         Ok(json_reply(&reply))
     }
 
-    async fn delete_range(
+    /// Deletes many keys.
+    pub(super) async fn delete_range(
         &self,
-        keys: KeyRange,
-        mut query: Query,
-        head: &Parts,
+        call: Call<'_>,
     ) -> Result<Response<ReplyBody>, Problem> {
+        let mut query = Query::parse(call.head.uri.query())?;
+        let keys = self.keys(&mut query)?;
         let return_previous = query.switch("prev_kv")?;
         query.finish()?;
-        let session = session(&head.headers)?;
+        let session = session(&call.head.headers)?;
         let command = KvCommand::Delete(Delete {
             keys,
             return_previous,
@@ -83,14 +78,10 @@ impl Api {
     }
 
     /// Forgets what was before a revision.
-    pub(super) async fn compact(
-        &self,
-        head: &Parts,
-        body: &mut Upload,
-    ) -> Result<Response<ReplyBody>, Problem> {
-        Query::parse(head.uri.query())?.finish()?;
-        let session = session(&head.headers)?;
-        let CompactRequest { revision } = self.json(head, body).await?;
+    pub(super) async fn compact(&self, mut call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
+        Query::parse(call.head.uri.query())?.finish()?;
+        let session = session(&call.head.headers)?;
+        let CompactRequest { revision } = self.json(&mut call).await?;
         match self
             .carry_out(session, &KvCommand::Compact { revision })
             .await?

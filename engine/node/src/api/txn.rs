@@ -1,6 +1,6 @@
-use super::{Api, Problem, check_size, convert, json_reply, keys::unexpected, session};
+use super::{Api, Call, Problem, check_size, convert, json_reply, keys::unexpected, session};
 use crate::{
-    http::{Query, ReplyBody, Upload},
+    http::{Query, ReplyBody},
     wire::{
         self, CompareTarget, DeleteReply, Operator, PutReply, TxnOp, TxnReply, TxnRequest,
         TxnResult,
@@ -10,18 +10,14 @@ use holdfast_kv::{
     Compare, CompareWith, Comparison, Delete, KvCommand, KvOutcome, Put, RangeRead, Step,
     StepOutcome, Txn,
 };
-use http::{Response, request::Parts};
+use http::Response;
 
 impl Api {
     /// A transaction.
-    pub(super) async fn txn(
-        &self,
-        head: &Parts,
-        body: &mut Upload,
-    ) -> Result<Response<ReplyBody>, Problem> {
-        Query::parse(head.uri.query())?.finish()?;
-        let session = session(&head.headers)?;
-        let request: TxnRequest = self.json(head, body).await?;
+    pub(super) async fn txn(&self, mut call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
+        Query::parse(call.head.uri.query())?.finish()?;
+        let session = session(&call.head.headers)?;
+        let request: TxnRequest = self.json(&mut call).await?;
         let command = KvCommand::Txn(self.transaction(request)?);
         match self.carry_out(session, &command).await? {
             KvOutcome::Txn {

@@ -3,7 +3,7 @@
 //! A watcher keeps no queue of events: it remembers the revision to go on from, and reads what came after out of the
 //! store, which keeps every change down to the last compaction. What waits for a slow client is a few encoded pieces.
 
-use super::{Api, Problem, ProblemKind, convert};
+use super::{Api, Call, Problem, ProblemKind, convert};
 use crate::{
     config::LimitsSection,
     http::{Query, ReplyBody},
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use holdfast_host::{Host, Moment};
 use holdfast_kv::{KeyRange, Kv, KvError};
 use holdfast_replica::ReplicaHandle;
-use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, header};
 use std::{
     sync::{
         Arc,
@@ -120,7 +120,8 @@ async fn follow(
 
 impl Api {
     /// Begins a watch.
-    pub(super) async fn watch(&self, head: &Parts) -> Result<Response<ReplyBody>, Problem> {
+    pub(super) async fn watch(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
+        let head = call.head;
         let mut query = Query::parse(head.uri.query())?;
         let keys = convert::key_range(convert::key_set(&mut query))?;
         self.check_range(&keys)?;

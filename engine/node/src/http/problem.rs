@@ -90,6 +90,16 @@ impl ProblemKind {
         self.parts().0
     }
 
+    /// What it means, in a few words.
+    pub fn title(self) -> &'static str {
+        self.parts().2
+    }
+
+    /// A problem document's `type`.
+    pub fn urn(self) -> String {
+        format!("{TYPE_PREFIX}{}", self.slug())
+    }
+
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest => (

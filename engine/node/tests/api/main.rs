@@ -8,7 +8,9 @@ mod commands;
 mod hostile;
 mod limits;
 mod node;
+mod openapi;
 #[path = "../process/ports.rs"]
 mod ports;
 mod proxy;
+mod schema;
 mod watches;

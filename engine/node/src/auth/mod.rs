@@ -1,0 +1,5 @@
+//! Who may ask for what.
+
+mod scope;
+
+pub use scope::{Grant, Grants, Scope, UnknownScope};
