@@ -4,6 +4,7 @@
 //! <data>/lock        held by the process that uses the folder
 //! <data>/identity    whose data this is: TOML, its last line a CRC-32C of the lines before
 //! <data>/replica/    log, hard state, snapshots
+//! <data>/tables.db   the tables of the services, as of one index of the log
 //! ```
 
 use holdfast_host::{Disk, FileId, OpenMode, read_file, write_all_at};
@@ -237,6 +238,11 @@ impl DataFolder {
             });
         }
         Ok(())
+    }
+
+    /// Where the tables of the services are.
+    pub fn tables(&self) -> PathBuf {
+        self.path.join("tables.db")
     }
 
     /// Where the replica keeps its files.

@@ -11,11 +11,14 @@ use holdfast_replica::{
     Extras, Mutant, Observer, ReplicaConfig, ReplicaHandle, SNAPSHOT_CHUNK_BYTES, Settings,
     StartError,
 };
+use holdfast_tables::{Services, Tables, TablesHandle, TablesOptions};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// Largest command of the replicated log. A limit of the cluster, equal on all nodes, whatever a node is told to accept
 /// of its clients: a follower takes what its leader took.
 const MAX_COMMAND_BYTES: usize = 8 << 20;
+/// Largest page cache of the tables, KiB.
+const TABLES_CACHE_KIB: u32 = 16 << 10;
 /// How long an unanswered piece of a snapshot is waited for before it is sent again.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(2);
 /// For a follower that it hears from, a leader keeps log of as many bytes as it takes so many snapshots after.
@@ -29,6 +32,8 @@ const SNAPSHOT_WINDOW: u64 = 1 << 20;
 pub struct Rig {
     /// A bug of the zoo to plant; has an effect only where debug assertions are on.
     pub mutant: Option<Mutant>,
+    /// Another, in the tables.
+    pub tables_mutant: Option<holdfast_tables::Mutant>,
     /// Who looks on.
     pub observer: Option<Arc<dyn Observer<Kv>>>,
     /// Bytes in which snapshots are sent.
@@ -41,6 +46,7 @@ impl Default for Rig {
     fn default() -> Self {
         Rig {
             mutant: None,
+            tables_mutant: None,
             observer: None,
             snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
             snapshot_window: SNAPSHOT_WINDOW,
@@ -55,6 +61,7 @@ pub struct Node {
     host: Host,
     folder: DataFolder,
     replica: ReplicaHandle<Kv>,
+    tables: TablesHandle,
     api: Arc<Api>,
     server: Server,
     lame_duck: Duration,
@@ -80,6 +87,14 @@ pub enum NodeError {
     /// The replica did not start.
     #[error(transparent)]
     Replica(#[from] StartError),
+    /// The tables of the services cannot be used.
+    #[error("{path}: {error}")]
+    Tables {
+        /// Where they are.
+        path: String,
+        /// What is wrong.
+        error: holdfast_tables::DatabaseError,
+    },
 }
 
 impl Node {
@@ -94,6 +109,11 @@ impl Node {
         &self.replica
     }
 
+    /// The tables of the services that this node runs.
+    pub fn tables(&self) -> &TablesHandle {
+        &self.tables
+    }
+
     /// The same, rigged by a simulator.
     pub async fn start_with(host: Host, config: NodeConfig, rig: Rig) -> Result<Node, NodeError> {
         config.validate()?;
@@ -102,10 +122,11 @@ impl Node {
             .blocking(move |disk| DataFolder::open(disk, &path, &identity))
             .await?;
         match serve(&host, &config, &folder, rig).await {
-            Ok((replica, api, server)) => Ok(Node {
+            Ok((replica, tables, api, server)) => Ok(Node {
                 host,
                 folder,
                 replica,
+                tables,
                 api,
                 server,
                 lame_duck: config.node.lame_duck,
@@ -167,15 +188,18 @@ async fn serve(
     config: &NodeConfig,
     folder: &DataFolder,
     rig: Rig,
-) -> Result<(ReplicaHandle<Kv>, Arc<Api>, Server), NodeError> {
+) -> Result<(ReplicaHandle<Kv>, TablesHandle, Arc<Api>, Server), NodeError> {
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
     let replica = replica_config(config, folder, &rig);
+    let tables = open_tables(host, folder, &rig).await?;
+    let changed = tables.changed();
     let extras = Extras {
+        disk_machine: Some(Box::new(tables)),
         observer: rig.observer,
-        ..Extras::default()
     };
     let replica = ReplicaHandle::start_with(host.clone(), replica, Kv::new(), extras).await?;
+    let tables = TablesHandle::new(replica.disk(), changed);
     let stats = Arc::new(ServerStats::default());
     let api = Arc::new(Api::new(host, config, replica.clone(), stats.clone()));
     let limits = HttpLimits {
@@ -193,7 +217,22 @@ async fn serve(
         data = %config.node.data.display(),
         "serving"
     );
-    Ok((replica, api, server))
+    Ok((replica, tables, api, server))
+}
+
+async fn open_tables(host: &Host, folder: &DataFolder, rig: &Rig) -> Result<Tables, NodeError> {
+    let options = TablesOptions {
+        path: folder.tables(),
+        cache_kib: TABLES_CACHE_KIB,
+        mutant: rig.tables_mutant,
+    };
+    let path = options.path.display().to_string();
+    let (now, rng) = (host.unix_time(), host.rng("tables"));
+    let services = Services::new();
+    let opened = host.blocking(move |disk| Tables::open(disk, now, services, options, rng));
+    opened
+        .await
+        .map_err(|error| NodeError::Tables { path, error })
 }
 
 async fn listen(host: &Host, address: SocketAddr) -> Result<Listener, NodeError> {

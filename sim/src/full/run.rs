@@ -109,6 +109,8 @@ where
     F: Future<Output = T>,
 {
     let seed = settings.plan.seed;
+    // There is one such generator a process; runs beside each other in one share it, to the byte of a file's salt.
+    holdfast_sqlite::forget_randomness();
     let runtime = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
     runtime.block_on(async move {
         let world = World::new(Core::new(settings));

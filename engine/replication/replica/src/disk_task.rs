@@ -218,20 +218,22 @@ impl<S: StateMachine> DiskTask<S> {
         state: &State<S>,
     ) -> Result<(), DiskMachineError> {
         let started = self.host.now();
-        let copy = DiskCopy {
-            applied: self.machine.applied(),
-            path: self.directory.join(COPY_NAME),
-        };
-        remove_if_there(disk, &copy.path)?;
-        self.machine
-            .copy_to(disk, self.host.unix_time(), &copy.path)?;
+        let applied = self.machine.applied();
+        let path = self.directory.join(COPY_NAME);
+        remove_if_there(disk, &path)?;
+        // Nothing was ever asked of it: every replica begins with as much.
+        let copy = (applied > 0).then(|| DiskCopy { applied, path });
+        if let Some(copy) = &copy {
+            let now = self.host.unix_time();
+            self.machine.copy_to(disk, now, &copy.path)?;
+        }
         let written = snapshot::write(
             disk,
             &self.directory,
             self.group,
             meta,
             state,
-            Some(&copy),
+            copy.as_ref(),
             self.mutant,
         );
         let _ = self.done.send(match written {
@@ -242,7 +244,10 @@ impl<S: StateMachine> DiskTask<S> {
             },
             Err(error) => Done::Failed(error),
         });
-        remove_if_there(disk, &copy.path)
+        match copy {
+            Some(copy) => remove_if_there(disk, &copy.path),
+            None => Ok(()),
+        }
     }
 
     fn install(

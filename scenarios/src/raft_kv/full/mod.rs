@@ -167,6 +167,7 @@ async fn simulate(stage: Stage, chosen: Chosen, mutant: Option<Mutant>) -> Told 
     for node in 0..nodes {
         let rig = Rig {
             mutant,
+            tables_mutant: None,
             observer: Some(stage.observer(node)),
             snapshot_chunk_bytes: snapshot_chunk_bytes as usize,
             snapshot_window,
