@@ -1,0 +1,97 @@
+CREATE TABLE links_jobs (
+    -- The name inside the tables.
+    number INTEGER PRIMARY KEY,
+    -- The name outside, 16 bytes.
+    id BLOB NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    target_domain TEXT NOT NULL,
+    -- Start pages, a JSON array.
+    starts TEXT NOT NULL,
+    options TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    scheduled_for INTEGER,
+    every_ms INTEGER,
+    started_at INTEGER,
+    completed_at INTEGER,
+    total_links INTEGER NOT NULL DEFAULT 0,
+    broken_count INTEGER NOT NULL DEFAULT 0,
+    pages INTEGER NOT NULL DEFAULT 0,
+    targets INTEGER NOT NULL DEFAULT 0,
+    pending INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    previous INTEGER,
+    failure TEXT
+) STRICT;
+CREATE INDEX links_jobs_by_status ON links_jobs (status, scheduled_for, number);
+CREATE INDEX links_jobs_by_starts ON links_jobs (starts, status, number);
+
+-- What is to be checked once, however many links lead there.
+CREATE TABLE links_targets (
+    id INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL,
+    -- The same for the same target; see holdfast_web::urls::key.
+    key TEXT NOT NULL,
+    url TEXT NOT NULL,
+    -- Links from a start page to here.
+    depth INTEGER NOT NULL,
+    -- Its row of the outbox while it has no verdict.
+    effect INTEGER,
+    verdict TEXT,
+    reason TEXT NOT NULL DEFAULT '',
+    detail TEXT NOT NULL DEFAULT '',
+    status INTEGER,
+    final_url TEXT,
+    -- A JSON array; empty: none.
+    redirects TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    wait_ms INTEGER NOT NULL DEFAULT 0,
+    head_ms INTEGER NOT NULL DEFAULT 0,
+    total_ms INTEGER NOT NULL DEFAULT 0,
+    checked_at INTEGER,
+    -- Names that fragments can point to, postcard; NULL: not known, so every fragment is taken to be there.
+    names BLOB,
+    UNIQUE (job, key)
+) STRICT;
+CREATE INDEX links_targets_pending ON links_targets (job, id) WHERE verdict IS NULL;
+
+CREATE TABLE links_links (
+    id INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL,
+    -- The target that is the page; NULL for start pages.
+    source INTEGER,
+    ordinal INTEGER NOT NULL,
+    line INTEGER NOT NULL,
+    col INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    element TEXT NOT NULL,
+    text TEXT NOT NULL,
+    raw TEXT NOT NULL,
+    -- NULL for what cannot be checked.
+    target INTEGER,
+    fragment TEXT,
+    -- Its own verdict where the target's is not the link's, or there is no target.
+    verdict TEXT,
+    reason TEXT,
+    -- Whether it counts as broken; NULL: not known yet.
+    broken INTEGER
+) STRICT;
+CREATE INDEX links_links_by_target ON links_links (target, id);
+CREATE INDEX links_links_by_job ON links_links (job, id);
+CREATE INDEX links_links_broken ON links_links (job, id) WHERE broken = 1;
+
+-- How many targets of each host were taken.
+CREATE TABLE links_hosts (
+    job INTEGER NOT NULL,
+    host TEXT NOT NULL,
+    targets INTEGER NOT NULL,
+    PRIMARY KEY (job, host)
+) STRICT, WITHOUT ROWID;
+
+-- Distinct dates under one path, so that calendars end.
+CREATE TABLE links_calendars (
+    job INTEGER NOT NULL,
+    prefix TEXT NOT NULL,
+    dates INTEGER NOT NULL,
+    PRIMARY KEY (job, prefix)
+) STRICT, WITHOUT ROWID;
