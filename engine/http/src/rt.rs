@@ -1,4 +1,6 @@
 //! What hyper asks of a runtime, answered by a [`Host`]: byte streams, timers, tasks.
+//!
+//! A hyper connection without a [`HostTimer`] silently has no timeouts; give it one always.
 
 use bytes::{Buf, Bytes};
 use holdfast_host::{Clock, Host, Moment, Sleep, Stream};
@@ -16,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes read from a stream at once; the most that waits outside hyper's own buffer.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 
-/// A host's stream as hyper wants it: with bytes that were read before hyper came, and with an end to writes that
-/// make no progress (a far end that lost power says nothing, and a watch may be all that is written).
-pub struct HostIo {
-    stream: Stream,
+/// A host's stream, or TLS over one, as hyper wants it: with bytes that were read before hyper came, and with an end
+/// to writes that make no progress (a far end that lost power says nothing, and a watch may be all that is written).
+pub struct HostIo<S = Stream> {
+    stream: S,
     before: Bytes,
     buffer: Box<[u8]>,
     clock: Arc<dyn Clock>,
@@ -27,10 +29,10 @@ pub struct HostIo {
     stalled: Option<Sleep>,
 }
 
-impl HostIo {
+impl<S> HostIo<S> {
     /// Wraps `stream`. `before` is read first; a write that makes no progress for `write_patience` fails with
     /// `TimedOut`.
-    pub fn new(host: &Host, stream: Stream, before: Bytes, write_patience: Duration) -> Self {
+    pub fn new(host: &Host, stream: S, before: Bytes, write_patience: Duration) -> Self {
         HostIo {
             stream,
             before,
@@ -60,7 +62,7 @@ impl HostIo {
     }
 }
 
-impl Read for HostIo {
+impl<S: AsyncRead + Unpin> Read for HostIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -81,7 +83,7 @@ impl Read for HostIo {
     }
 }
 
-impl Write for HostIo {
+impl<S: AsyncWrite + Unpin> Write for HostIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
