@@ -208,12 +208,21 @@ impl Draft {
     }
 
     /// Makes it a link of a document with this base URL.
-    pub fn resolve(mut self, base: &Url, limits: &Limits) -> Link {
+    pub fn resolve(self, base: &Url, limits: &Limits) -> Link {
+        self.resolve_by(|reference| urls::resolve(reference, base, limits.url_bytes))
+    }
+
+    /// Makes it a link of a document that has none but complete URLs.
+    pub fn resolve_absolute(self, limits: &Limits) -> Link {
+        self.resolve_by(|reference| urls::parse(reference, limits.url_bytes))
+    }
+
+    fn resolve_by(mut self, resolve: impl FnOnce(&str) -> Result<Target, UrlProblem>) -> Link {
         let reference = self.long.as_deref().unwrap_or(&self.link.raw);
         self.link.target = match self.verdict {
             Some(verdict) => verdict,
             None if reference.is_empty() && !self.may_be_empty => Err(UrlProblem::Empty),
-            None => urls::resolve(reference, base, limits.url_bytes),
+            None => resolve(reference),
         };
         let text = self.link.text.trim_end().len();
         self.link.text.truncate(text);

@@ -1,3 +1,6 @@
 //! Tests of the crate as its users see it.
 
 mod page;
+mod robots;
+mod sitemap;
+mod whatwg;
