@@ -99,6 +99,17 @@ impl<'a> Change<'a> {
         )
     }
 
+    /// Takes back every outside effect whose id the query gives, as [`revoke`](Change::revoke) does; how many.
+    pub fn revoke_all(&self, query: &'static str, values: impl Params) -> Result<usize, SqlError> {
+        let mut revoked = 0;
+        for id in self.all(query, values, |row| row.get::<_, Option<i64>>(0))? {
+            if let Some(id) = id {
+                revoked += usize::from(self.revoke(id)?);
+            }
+        }
+        Ok(revoked)
+    }
+
     /// Takes back an outside effect that is not performed yet. One that is under way may still happen; its result is
     /// not taken in.
     pub fn revoke(&self, id: i64) -> Result<bool, SqlError> {

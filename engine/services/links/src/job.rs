@@ -118,16 +118,12 @@ pub struct JobOptions {
     pub max_targets: u64,
     /// Targets of one host that are checked.
     pub max_targets_per_host: u64,
-    /// Requests under way to one host.
-    pub per_host: u32,
     /// Least time between the beginnings of two requests to one host; robots.txt may ask for more.
     pub gap_ms: u64,
     /// Further tries after a failure that may pass.
     pub retries: u32,
     /// Time before the first further try; before each next one twice as long.
     pub retry_after_ms: u64,
-    /// Time that one link may take, redirects included.
-    pub timeout_ms: u64,
 }
 
 impl Default for JobOptions {
@@ -142,11 +138,9 @@ impl Default for JobOptions {
             max_pages: 100_000,
             max_targets: 1_000_000,
             max_targets_per_host: 200_000,
-            per_host: 4,
             gap_ms: 0,
             retries: 2,
             retry_after_ms: 1_000,
-            timeout_ms: 30_000,
         }
     }
 }

@@ -20,6 +20,8 @@ CREATE TABLE links_jobs (
     targets INTEGER NOT NULL DEFAULT 0,
     pending INTEGER NOT NULL DEFAULT 0,
     skipped INTEGER NOT NULL DEFAULT 0,
+    -- Pages that are crawled or will be.
+    planned INTEGER NOT NULL DEFAULT 0,
     previous INTEGER,
     failure TEXT
 ) STRICT;
@@ -35,6 +37,8 @@ CREATE TABLE links_targets (
     url TEXT NOT NULL,
     -- Links from a start page to here.
     depth INTEGER NOT NULL,
+    -- Whether its links are wanted.
+    crawled INTEGER NOT NULL,
     -- Its row of the outbox while it has no verdict.
     effect INTEGER,
     verdict TEXT,

@@ -1,0 +1,435 @@
+//! What a job has found: pages, links and targets, and the counts of them.
+
+use crate::{
+    CheckJob, Verdict,
+    command::{Checked, Found, FoundTarget, Scope, Task, authority},
+    traps,
+};
+use holdfast_tables::{Change, SqlError, params};
+use holdfast_web::{LinkKind, urls};
+use std::time::Duration;
+use url::Url;
+
+/// Takes what was found into a job's tables. Its counts are written by [`finish`](Intake::finish).
+pub(crate) struct Intake<'c, 'a> {
+    change: &'c Change<'a>,
+    number: i64,
+    job: &'c CheckJob,
+    scope: Scope,
+    planned: u64,
+    pending: i64,
+    targets: u64,
+    links: u64,
+    broken: i64,
+    pages: u64,
+    skipped: u64,
+}
+
+/// A target as links to it see it.
+struct Known {
+    id: i64,
+    verdict: Option<Verdict>,
+}
+
+impl<'c, 'a> Intake<'c, 'a> {
+    pub fn new(
+        change: &'c mut Change<'a>,
+        number: i64,
+        job: &'c CheckJob,
+    ) -> Result<Self, SqlError> {
+        let change = &*change;
+        let planned: i64 = change.one(
+            "SELECT planned FROM links_jobs WHERE number = ?1",
+            [number],
+            |row| row.get(0),
+        )?;
+        let hosts = job.start_urls.iter().filter_map(|url| Url::parse(url).ok());
+        let mut hosts: Vec<String> = hosts.map(|url| authority(&url)).collect();
+        hosts.sort();
+        hosts.dedup();
+        let scope = Scope {
+            hosts,
+            subdomains: job.options.subdomains,
+            path_prefix: job.options.path_prefix.clone(),
+        };
+        Ok(Intake {
+            change,
+            number,
+            job,
+            scope,
+            planned: planned.cast_unsigned(),
+            pending: 0,
+            targets: 0,
+            links: 0,
+            broken: 0,
+            pages: 0,
+            skipped: 0,
+        })
+    }
+
+    /// The pages to begin with: links that stand nowhere.
+    pub fn add_starts(&mut self) -> Result<(), SqlError> {
+        for (ordinal, start) in self.job.start_urls.iter().enumerate() {
+            let found = Found {
+                ordinal: ordinal as u32,
+                line: 0,
+                column: 0,
+                kind: LinkKind::Anchor,
+                element: String::new(),
+                text: String::new(),
+                raw: start.clone(),
+                target: FoundTarget::Web {
+                    url: start.clone(),
+                    fragment: None,
+                },
+            };
+            self.add_link(None, 0, &found)?;
+        }
+        Ok(())
+    }
+
+    /// A target has its verdict, and with it the links that lead there.
+    pub fn judge(&mut self, target: i64, checked: &Checked) -> Result<(), SqlError> {
+        let names = checked.names.as_ref();
+        let encoded = names.map(|names| postcard::to_stdvec(names).expect("texts encode"));
+        let redirects = match checked.redirects.is_empty() {
+            true => String::new(),
+            false => serde_json::to_string(&checked.redirects).expect("plain data encodes"),
+        };
+        let judged = self.change.execute(
+            "UPDATE links_targets SET effect = NULL, verdict = ?2, reason = ?3, detail = ?4, status = ?5,
+                final_url = ?6, redirects = ?7, attempts = ?8, wait_ms = ?9, head_ms = ?10, total_ms = ?11,
+                checked_at = ?12, names = ?13
+             WHERE id = ?1 AND verdict IS NULL",
+            params![
+                target,
+                checked.verdict.name(),
+                checked.reason,
+                checked.detail,
+                checked.status,
+                checked.final_url,
+                redirects,
+                checked.attempts,
+                checked.timings.wait_ms,
+                checked.timings.head_ms,
+                checked.timings.total_ms,
+                self.change.time().as_nanos().cast_signed(),
+                encoded
+            ],
+        )?;
+        if judged == 0 {
+            return Ok(());
+        }
+        self.pending -= 1;
+        let is_broken = checked.verdict.is_broken();
+        let told = self.change.execute(
+            "UPDATE links_links SET broken = ?2 WHERE target = ?1 AND broken IS NULL",
+            params![target, is_broken],
+        )?;
+        if is_broken {
+            self.broken += told as i64;
+        }
+        if let (false, Some(names)) = (is_broken, names) {
+            let pointing = self.change.all(
+                "SELECT id, fragment FROM links_links WHERE target = ?1 AND fragment IS NOT NULL",
+                [target],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+            )?;
+            for (link, fragment) in pointing {
+                if self.job.options.fragments && !has_name(names, &fragment) {
+                    self.miss_fragment(link)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn miss_fragment(&mut self, link: i64) -> Result<(), SqlError> {
+        self.change.execute(
+            "UPDATE links_links SET verdict = ?2, reason = 'no_such_fragment', broken = 1 WHERE id = ?1",
+            params![link, Verdict::FragmentMissing.name()],
+        )?;
+        self.broken += 1;
+        Ok(())
+    }
+
+    /// A page was read.
+    pub fn add_page(&mut self, task: &Task, checked: &Checked) -> Result<(), SqlError> {
+        let depth: u32 = self.change.one(
+            "SELECT depth FROM links_targets WHERE id = ?1",
+            [task.target],
+            |row| row.get(0),
+        )?;
+        self.pages += 1;
+        self.skipped += u64::from(checked.left_out);
+        for found in &checked.links {
+            self.add_link(Some((task.target, task.url.as_str())), depth + 1, found)?;
+        }
+        Ok(())
+    }
+
+    fn add_link(
+        &mut self,
+        source: Option<(i64, &str)>,
+        depth: u32,
+        found: &Found,
+    ) -> Result<(), SqlError> {
+        // What there is to say of the link alone: verdict and reason.
+        let mut own: Option<(Verdict, String)> = None;
+        let mut target = None;
+        let mut fragment_of = None;
+        match &found.target {
+            FoundTarget::Other(scheme) => {
+                let name = serde_json::to_value(scheme).ok();
+                let name = name.and_then(|name| name.as_str().map(str::to_owned));
+                let reason = format!("scheme_{}", name.unwrap_or_default());
+                own = Some((Verdict::Unverifiable, reason));
+            }
+            FoundTarget::Invalid(reason) => own = Some((Verdict::Dead, reason.clone())),
+            FoundTarget::Web { .. } if !found.kind.is_checkable() => {
+                own = Some((Verdict::Unverifiable, "not_asked_by_get".into()));
+            }
+            FoundTarget::Web { url, fragment } => {
+                fragment_of = fragment.as_deref();
+                match self.target(source, depth, url, found.kind)? {
+                    Ok(known) => target = Some(known),
+                    Err(reason) => {
+                        self.skipped += 1;
+                        own = Some((Verdict::Unverifiable, reason.into()));
+                    }
+                }
+            }
+        }
+        if let (Some(known), Some(fragment)) = (&target, fragment_of)
+            && known.verdict.is_some_and(|verdict| !verdict.is_broken())
+            && self.job.options.fragments
+            && self.lacks_name(known.id, fragment)?
+        {
+            own = Some((Verdict::FragmentMissing, "no_such_fragment".into()));
+        }
+        let verdict = match &own {
+            Some((verdict, _)) => Some(*verdict),
+            None => target.as_ref().and_then(|known| known.verdict),
+        };
+        let broken = verdict.map(Verdict::is_broken);
+        let kind = serde_json::to_value(found.kind).ok();
+        let kind = kind.as_ref().and_then(|kind| kind.as_str());
+        self.change.execute(
+            "INSERT INTO links_links
+                (job, source, ordinal, line, col, kind, element, text, raw, target, fragment, verdict, reason, broken)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            params![
+                self.number,
+                source.map(|(id, _)| id),
+                found.ordinal,
+                found.line,
+                found.column,
+                kind,
+                found.element,
+                found.text,
+                found.raw,
+                target.as_ref().map(|known| known.id),
+                fragment_of,
+                own.as_ref().map(|(verdict, _)| verdict.name()),
+                own.as_ref().map(|(_, reason)| reason),
+                broken
+            ],
+        )?;
+        self.links += 1;
+        self.broken += i64::from(broken == Some(true));
+        Ok(())
+    }
+
+    fn lacks_name(&self, target: i64, fragment: &str) -> Result<bool, SqlError> {
+        let names: Option<Vec<u8>> = self.change.one(
+            "SELECT names FROM links_targets WHERE id = ?1",
+            [target],
+            |row| row.get(0),
+        )?;
+        let names: Option<Vec<String>> =
+            names.and_then(|names| postcard::from_bytes(&names).ok());
+        Ok(names.is_some_and(|names| !has_name(&names, fragment)))
+    }
+
+    /// The target for a URL, new or known; or why it is not checked.
+    fn target(
+        &mut self,
+        source: Option<(i64, &str)>,
+        depth: u32,
+        text: &str,
+        kind: LinkKind,
+    ) -> Result<Result<Known, &'static str>, SqlError> {
+        let Ok(url) = Url::parse(text) else {
+            return Ok(Err("not_a_url"));
+        };
+        let key = urls::key(&url);
+        let known = self.change.first(
+            "SELECT id, verdict FROM links_targets WHERE job = ?1 AND key = ?2",
+            params![self.number, key.as_str()],
+            |row| {
+                let verdict: Option<String> = row.get(1)?;
+                Ok(Known {
+                    id: row.get(0)?,
+                    verdict: verdict.and_then(|name| Verdict::named(&name)),
+                })
+            },
+        )?;
+        if let Some(known) = known {
+            return Ok(Ok(known));
+        }
+        let options = &self.job.options;
+        let is_inside = self.scope.contains(&url);
+        let host = authority(&url);
+        if source.is_some() {
+            if !is_inside && !options.external {
+                return Ok(Err("external"));
+            }
+            if self.job.targets + self.targets >= options.max_targets {
+                return Ok(Err("max_targets"));
+            }
+            if let Some(trap) = traps::shape(&url) {
+                return Ok(Err(trap));
+            }
+            if self.is_full(&host)? {
+                return Ok(Err("max_targets_per_host"));
+            }
+            if let Some(prefix) = traps::calendar(&url)
+                && self.is_endless(&prefix)?
+            {
+                return Ok(Err("trap_calendar"));
+            }
+        }
+        let is_crawled = source.is_none()
+            || (is_inside
+                && depth <= options.max_depth
+                && self.planned < options.max_pages);
+        if is_inside && !is_crawled {
+            self.skipped += 1;
+        }
+        self.planned += u64::from(is_crawled);
+        let task = Task {
+            job: self.number,
+            target: 0,
+            url: url.as_str().to_owned(),
+            referer: source.map(|(_, page)| page.to_owned()),
+            scope: is_crawled.then(|| self.scope.clone()),
+            sitemaps: source.is_none() && options.sitemaps,
+            kind,
+            retries: options.retries,
+            retry_after_ms: options.retry_after_ms,
+            gap_ms: options.gap_ms,
+        };
+        let id = self.change.insert(
+            "INSERT INTO links_targets (job, key, url, depth, crawled) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![self.number, key.as_str(), task.url, depth, is_crawled],
+        )?;
+        self.enqueue(Task { target: id, ..task }, &url)?;
+        self.targets += 1;
+        Ok(Ok(Known { id, verdict: None }))
+    }
+
+    fn enqueue(&mut self, task: Task, url: &Url) -> Result<(), SqlError> {
+        let lane = url.origin().ascii_serialization();
+        let effect = self.change.enqueue(&lane, &task, Duration::ZERO)?;
+        self.change.execute(
+            "UPDATE links_targets SET effect = ?2 WHERE id = ?1",
+            params![task.target, effect],
+        )?;
+        self.pending += 1;
+        Ok(())
+    }
+
+    /// Takes one more target of a host, if it may have more.
+    fn is_full(&self, host: &str) -> Result<bool, SqlError> {
+        let taken = self.change.execute(
+            "INSERT INTO links_hosts (job, host, targets) VALUES (?1, ?2, 1)
+             ON CONFLICT (job, host) DO UPDATE SET targets = targets + 1 WHERE targets < ?3",
+            params![
+                self.number,
+                host,
+                self.job.options.max_targets_per_host.cast_signed()
+            ],
+        )?;
+        Ok(taken == 0)
+    }
+
+    fn is_endless(&self, prefix: &str) -> Result<bool, SqlError> {
+        let taken = self.change.execute(
+            "INSERT INTO links_calendars (job, prefix, dates) VALUES (?1, ?2, 1)
+             ON CONFLICT (job, prefix) DO UPDATE SET dates = dates + 1 WHERE dates < ?3",
+            params![self.number, prefix, traps::MAX_DATES],
+        )?;
+        Ok(taken == 0)
+    }
+
+    /// Asks again for what has no verdict, after a job was stopped.
+    pub fn enqueue_pending(&mut self) -> Result<(), SqlError> {
+        let before = self.pending;
+        let waiting = self.change.all(
+            "SELECT target.id, target.url, target.crawled,
+                (SELECT source.url FROM links_links AS link JOIN links_targets AS source ON source.id = link.source
+                 WHERE link.target = target.id ORDER BY link.id LIMIT 1)
+             FROM links_targets AS target
+             WHERE target.job = ?1 AND target.verdict IS NULL AND target.effect IS NULL ORDER BY target.id",
+            [self.number],
+            |row| {
+                let page: Option<String> = row.get(3)?;
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?, page))
+            },
+        )?;
+        for (target, text, is_crawled, page) in waiting {
+            let Ok(url) = Url::parse(&text) else { continue };
+            let options = &self.job.options;
+            let is_crawled: bool = is_crawled;
+            let task = Task {
+                job: self.number,
+                target,
+                url: text,
+                sitemaps: page.is_none() && options.sitemaps,
+                referer: page,
+                scope: is_crawled.then(|| self.scope.clone()),
+                kind: LinkKind::Anchor,
+                retries: options.retries,
+                retry_after_ms: options.retry_after_ms,
+                gap_ms: options.gap_ms,
+            };
+            self.enqueue(task, &url)?;
+        }
+        // They were counted as pending all the while.
+        self.pending = before;
+        Ok(())
+    }
+
+    /// Writes the counts; whether nothing is left to do.
+    pub fn finish(self) -> Result<bool, SqlError> {
+        self.change.execute(
+            "UPDATE links_jobs SET total_links = total_links + ?2, broken_count = broken_count + ?3,
+                pages = pages + ?4, targets = targets + ?5, pending = pending + ?6, skipped = skipped + ?7,
+                planned = ?8
+             WHERE number = ?1",
+            params![
+                self.number,
+                self.links.cast_signed(),
+                self.broken,
+                self.pages.cast_signed(),
+                self.targets.cast_signed(),
+                self.pending,
+                self.skipped.cast_signed(),
+                self.planned.cast_signed()
+            ],
+        )?;
+        self.change.one(
+            "SELECT pending = 0 FROM links_jobs WHERE number = ?1",
+            [self.number],
+            |row| row.get(0),
+        )
+    }
+}
+
+/// Whether a fragment points to one of these names, or to none on purpose; by the rules of
+/// [`holdfast_web::Fragments::contains`].
+fn has_name(names: &[String], fragment: &str) -> bool {
+    holdfast_web::Fragments::points_into(fragment, |name| {
+        names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+    })
+}

@@ -1,0 +1,257 @@
+//! Reads of the service's tables.
+
+use crate::{CheckJob, JobId, LinkResult, Redirect, Status, Timings, Verdict};
+use holdfast_tables::{Reader, Row, SqlError, params};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+/// Most jobs or results of one page.
+pub const MAX_PAGE: usize = 1_000;
+
+/// The column list is the same in every statement; [`job`] reads it.
+macro_rules! select_job {
+    ($rest:literal) => {
+        concat!(
+            "SELECT job.number, job.id, job.version, job.target_domain, job.starts, job.options, job.status,
+                job.created_at, job.scheduled_for, job.every_ms, job.started_at, job.completed_at,
+                job.total_links, job.broken_count, job.pages, job.targets, job.pending, job.skipped,
+                before.id, job.failure
+             FROM links_jobs AS job LEFT JOIN links_jobs AS before ON before.number = job.previous ",
+            $rest
+        )
+    };
+}
+
+fn count(row: &Row<'_>, column: usize) -> Result<u64, SqlError> {
+    Ok(row.get::<_, i64>(column)?.cast_unsigned())
+}
+
+fn maybe(row: &Row<'_>, column: usize) -> Result<Option<u64>, SqlError> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
+}
+
+/// Texts that this program wrote.
+fn json<T: DeserializeOwned + Default>(text: &str) -> T {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn job(row: &Row<'_>) -> Result<(i64, CheckJob), SqlError> {
+    let before: Option<[u8; 16]> = row.get(18)?;
+    let job = CheckJob {
+        id: JobId(u128::from_be_bytes(row.get(1)?)),
+        version: count(row, 2)?,
+        target_domain: row.get(3)?,
+        start_urls: json(&row.get::<_, String>(4)?),
+        options: json(&row.get::<_, String>(5)?),
+        status: Status::named(&row.get::<_, String>(6)?).expect("one of ours"),
+        created_at: count(row, 7)?,
+        scheduled_for: maybe(row, 8)?,
+        every_ms: maybe(row, 9)?,
+        started_at: maybe(row, 10)?,
+        completed_at: maybe(row, 11)?,
+        total_links: count(row, 12)?,
+        broken_count: count(row, 13)?,
+        pages: count(row, 14)?,
+        targets: count(row, 15)?,
+        pending: count(row, 16)?,
+        skipped: count(row, 17)?,
+        previous: before.map(|id| JobId(u128::from_be_bytes(id))),
+        failure: row.get(19)?,
+    };
+    Ok((row.get(0)?, job))
+}
+
+pub(crate) fn by_number(reader: Reader<'_>, number: i64) -> Result<Option<CheckJob>, SqlError> {
+    let found = reader.first(select_job!("WHERE job.number = ?1"), [number], job)?;
+    Ok(found.map(|(_, job)| job))
+}
+
+pub(crate) fn by_id(reader: Reader<'_>, id: JobId) -> Result<Option<(i64, CheckJob)>, SqlError> {
+    reader.first(
+        select_job!("WHERE job.id = ?1"),
+        [id.0.to_be_bytes()],
+        job,
+    )
+}
+
+/// One job.
+pub fn find_job(reader: Reader<'_>, id: JobId) -> Result<Option<CheckJob>, SqlError> {
+    Ok(by_id(reader, id)?.map(|(_, job)| job))
+}
+
+/// Jobs, the newest first, those before `before`.
+pub fn jobs(
+    reader: Reader<'_>,
+    before: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<CheckJob>, SqlError> {
+    let before = before.map_or(u128::MAX, |id| id.0).to_be_bytes();
+    let limit = limit.min(MAX_PAGE) as i64;
+    let found = reader.all(
+        select_job!("WHERE job.id < ?1 ORDER BY job.id DESC LIMIT ?2"),
+        params![before, limit],
+        job,
+    )?;
+    Ok(found.into_iter().map(|(_, job)| job).collect())
+}
+
+/// When the next queued job is due, nanoseconds since the epoch; 0: at once.
+pub fn next_due(reader: Reader<'_>) -> Result<Option<u64>, SqlError> {
+    reader.one(
+        "SELECT min(coalesce(scheduled_for, 0)) FROM links_jobs WHERE status = 'queued'",
+        [],
+        |row| maybe(row, 0),
+    )
+}
+
+/// How many jobs are running.
+pub fn running(reader: Reader<'_>) -> Result<u64, SqlError> {
+    reader.one(
+        "SELECT count(*) FROM links_jobs WHERE status = 'running'",
+        [],
+        |row| count(row, 0),
+    )
+}
+
+/// Which results to list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that are broken.
+    Broken,
+    /// Those with this verdict.
+    Verdict(Verdict),
+    /// Those that are broken and were not in the previous run.
+    NewlyBroken,
+}
+
+macro_rules! select_result {
+    ($rest:literal) => {
+        concat!(
+            "SELECT link.id, source.url, link.ordinal, link.line, link.col, link.kind, link.element, link.text,
+                link.raw, target.url, link.fragment, target.final_url, target.status, target.redirects,
+                coalesce(link.verdict, target.verdict), coalesce(link.reason, target.reason), target.detail,
+                target.attempts, target.wait_ms, target.head_ms, target.total_ms, target.checked_at
+             FROM links_links AS link
+                LEFT JOIN links_targets AS source ON source.id = link.source
+                LEFT JOIN links_targets AS target ON target.id = link.target ",
+            $rest
+        )
+    };
+}
+
+fn result(id: JobId, row: &Row<'_>) -> Result<LinkResult, SqlError> {
+    let raw: String = row.get(8)?;
+    let url: Option<String> = row.get(9)?;
+    let fragment: Option<String> = row.get(10)?;
+    let target = match (url, fragment) {
+        (Some(url), Some(fragment)) => format!("{url}#{fragment}"),
+        (Some(url), None) => url,
+        (None, _) => raw.clone(),
+    };
+    let verdict: Option<String> = row.get(14)?;
+    let kind: String = row.get(5)?;
+    let redirects: Option<String> = row.get(13)?;
+    let small = |column| -> Result<u32, SqlError> {
+        Ok(row.get::<_, Option<u32>>(column)?.unwrap_or(0))
+    };
+    Ok(LinkResult {
+        id: count(row, 0)?,
+        job: id,
+        source: row.get(1)?,
+        ordinal: row.get(2)?,
+        line: row.get(3)?,
+        column: row.get(4)?,
+        kind: serde_json::from_value(kind.into()).unwrap_or(holdfast_web::LinkKind::OtherLink),
+        element: row.get(6)?,
+        text: row.get(7)?,
+        raw,
+        target,
+        final_url: row.get(11)?,
+        status: row.get(12)?,
+        redirects: redirects
+            .filter(|text| !text.is_empty())
+            .map(|text| json::<Vec<Redirect>>(&text))
+            .unwrap_or_default(),
+        verdict: verdict.and_then(|name| Verdict::named(&name)),
+        reason: row.get::<_, Option<String>>(15)?.unwrap_or_default(),
+        detail: row.get::<_, Option<String>>(16)?.unwrap_or_default(),
+        attempts: small(17)?,
+        timings: Timings {
+            wait_ms: small(18)?,
+            head_ms: small(19)?,
+            total_ms: small(20)?,
+        },
+        checked_at: maybe(row, 21)?,
+    })
+}
+
+/// Results of a job in the order of their ids, those after `after`; `None` when there is no such job.
+pub fn results(
+    reader: Reader<'_>,
+    id: JobId,
+    filter: Filter,
+    after: u64,
+    limit: usize,
+) -> Result<Option<Vec<LinkResult>>, SqlError> {
+    let Some((number, _)) = by_id(reader, id)? else {
+        return Ok(None);
+    };
+    let (after, limit) = (after.cast_signed(), limit.min(MAX_PAGE) as i64);
+    let read = |row: &Row<'_>| result(id, row);
+    let page = params![number, after, limit];
+    let found = match filter {
+        Filter::All => reader.all(
+            select_result!("WHERE link.job = ?1 AND link.id > ?2 ORDER BY link.id LIMIT ?3"),
+            page,
+            read,
+        ),
+        Filter::Broken => reader.all(
+            select_result!(
+                "WHERE link.job = ?1 AND link.broken = 1 AND link.id > ?2 ORDER BY link.id LIMIT ?3"
+            ),
+            page,
+            read,
+        ),
+        Filter::Verdict(verdict) => reader.all(
+            select_result!(
+                "WHERE link.job = ?1 AND coalesce(link.verdict, target.verdict) = ?4 AND link.id > ?2
+                 ORDER BY link.id LIMIT ?3"
+            ),
+            params![number, after, limit, verdict.name()],
+            read,
+        ),
+        Filter::NewlyBroken => reader.all(
+            select_result!(
+                "WHERE link.job = ?1 AND link.broken = 1 AND link.id > ?2
+                    AND NOT EXISTS (
+                        SELECT 1 FROM links_jobs AS this
+                            JOIN links_targets AS old ON old.job = this.previous AND old.key = target.key
+                            JOIN links_links AS was ON was.target = old.id
+                        WHERE this.number = ?1 AND was.broken = 1 AND was.fragment IS link.fragment)
+                 ORDER BY link.id LIMIT ?3"
+            ),
+            page,
+            read,
+        ),
+    };
+    found.map(Some)
+}
+
+/// How many results of a job have which verdict; those without one count as `pending`.
+pub fn verdicts(reader: Reader<'_>, id: JobId) -> Result<BTreeMap<String, u64>, SqlError> {
+    let Some((number, _)) = by_id(reader, id)? else {
+        return Ok(BTreeMap::new());
+    };
+    let counted = reader.all(
+        "SELECT coalesce(link.verdict, target.verdict, 'pending'), count(*)
+         FROM links_links AS link LEFT JOIN links_targets AS target ON target.id = link.target
+         WHERE link.job = ?1 GROUP BY 1",
+        [number],
+        |row| Ok((row.get(0)?, count(row, 1)?)),
+    )?;
+    Ok(counted.into_iter().collect())
+}
