@@ -347,11 +347,12 @@ impl<'a> Collector<'a> {
             Name::Link if !value.is_empty() => {
                 self.add(LinkKind::Feed, value, "link", "", start);
             }
-            Name::Permalink if !value.is_empty() && self.drafts.len() == self.group => {
-                // Some feeds have a name there without saying so.
-                if value.starts_with("http:") || value.starts_with("https:") {
-                    self.add(LinkKind::Feed, value, "guid", "", start);
-                }
+            // Some feeds have a name there without saying so.
+            Name::Permalink
+                if self.drafts.len() == self.group
+                    && (value.starts_with("http:") || value.starts_with("https:")) =>
+            {
+                self.add(LinkKind::Feed, value, "guid", "", start);
             }
             Name::Modified if self.path.contains(&Name::Group) && self.modified.is_none() => {
                 self.modified = Some(text::prefix(value, DATE_LIMIT_BYTES).to_owned());

@@ -1,6 +1,8 @@
 //! Tests of the crate as its users see it.
 
 mod page;
+mod random;
 mod robots;
 mod sitemap;
+mod speed;
 mod whatwg;
