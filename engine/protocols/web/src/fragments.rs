@@ -31,15 +31,20 @@ impl Fragments {
     ///
     /// If [`Fragments::is_cut`], a name that is not found may exist all the same.
     pub fn contains(&self, fragment: &str) -> bool {
+        Self::points_into(fragment, |name| self.names.contains(name))
+    }
+
+    /// [`Fragments::contains`], for names that are kept elsewhere.
+    pub fn points_into(fragment: &str, has_name: impl Fn(&str) -> bool) -> bool {
         let fragment = match fragment.find(":~:") {
             Some(at) => &fragment[..at],
             None => fragment,
         };
-        if fragment.is_empty() || self.names.contains(fragment) {
+        if fragment.is_empty() || has_name(fragment) {
             return true;
         }
         let decoded = percent_decode_str(fragment).decode_utf8_lossy();
-        self.names.contains(&*decoded) || decoded.eq_ignore_ascii_case("top")
+        has_name(&decoded) || decoded.eq_ignore_ascii_case("top")
     }
 
     /// Whether the fragment of a URL points to something; a URL without one points to the whole document.

@@ -222,7 +222,7 @@ impl<S: StateMachine> DiskTask<S> {
         let path = self.directory.join(COPY_NAME);
         remove_if_there(disk, &path)?;
         // Nothing was ever asked of it: every replica begins with as much.
-        let copy = (applied > 0).then(|| DiskCopy { applied, path });
+        let copy = (applied > 0).then_some(DiskCopy { applied, path });
         if let Some(copy) = &copy {
             let now = self.host.unix_time();
             self.machine.copy_to(disk, now, &copy.path)?;

@@ -102,10 +102,9 @@ impl<'a> Change<'a> {
     /// Takes back every outside effect whose id the query gives, as [`revoke`](Change::revoke) does; how many.
     pub fn revoke_all(&self, query: &'static str, values: impl Params) -> Result<usize, SqlError> {
         let mut revoked = 0;
-        for id in self.all(query, values, |row| row.get::<_, Option<i64>>(0))? {
-            if let Some(id) = id {
-                revoked += usize::from(self.revoke(id)?);
-            }
+        let ids = self.all(query, values, |row| row.get::<_, Option<i64>>(0))?;
+        for id in ids.into_iter().flatten() {
+            revoked += usize::from(self.revoke(id)?);
         }
         Ok(revoked)
     }

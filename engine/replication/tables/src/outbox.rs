@@ -21,6 +21,8 @@ pub struct Effect {
     pub lane: String,
     /// How many attempts were made before.
     pub attempts: u32,
+    /// Why the last of them did not do; empty before the first.
+    pub last_reason: String,
     /// What the service wrote.
     pub payload: Bytes,
 }
@@ -95,7 +97,7 @@ pub(crate) fn settle(
 ) -> Result<(), SqlError> {
     let Settled { id, attempt, end } = settled;
     let row = change.first(
-        "SELECT lane, payload, attempts FROM outbox WHERE id = ?1",
+        "SELECT lane, payload, attempts, reason FROM outbox WHERE id = ?1",
         [id],
         |row| {
             Ok(Effect {
@@ -103,6 +105,7 @@ pub(crate) fn settle(
                 lane: row.get(0)?,
                 payload: Bytes::from(row.get::<_, Vec<u8>>(1)?),
                 attempts: row.get(2)?,
+                last_reason: row.get(3)?,
             })
         },
     )?;
@@ -114,14 +117,13 @@ pub(crate) fn settle(
             change.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
             service.performed(change, effect, &result)
         }
-        End::Retry { after, reason } if attempt + 1 >= MAX_ATTEMPTS => {
-            let _ = after;
+        End::Retry { reason, .. } if attempt + 1 >= MAX_ATTEMPTS => {
             bury(change, service, effect, &reason)
         }
-        End::Retry { after, .. } => {
+        End::Retry { after, reason } => {
             change.execute(
-                "UPDATE outbox SET attempts = attempts + 1, delay = ?2 WHERE id = ?1",
-                params![id, after.as_millis() as i64],
+                "UPDATE outbox SET attempts = attempts + 1, delay = ?2, reason = ?3 WHERE id = ?1",
+                params![id, after.as_millis() as i64, reason],
             )?;
             Ok(())
         }
@@ -170,7 +172,7 @@ pub(crate) fn rows(
     limit: usize,
 ) -> Result<Vec<Waiting>, SqlError> {
     reader.all(
-        "SELECT id, lane, attempts, payload, delay FROM outbox
+        "SELECT id, lane, attempts, payload, delay, reason FROM outbox
          WHERE service = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
         params![service, after, limit as i64],
         waiting,
@@ -186,7 +188,7 @@ pub(crate) fn rows_of_lane(
     limit: usize,
 ) -> Result<Vec<Waiting>, SqlError> {
     reader.all(
-        "SELECT id, lane, attempts, payload, delay FROM outbox
+        "SELECT id, lane, attempts, payload, delay, reason FROM outbox
          WHERE service = ?1 AND lane = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
         params![service, lane, after, limit as i64],
         waiting,
@@ -200,6 +202,7 @@ fn waiting(row: &holdfast_sqlite::rusqlite::Row<'_>) -> Result<Waiting, SqlError
             lane: row.get(1)?,
             attempts: row.get(2)?,
             payload: Bytes::from(row.get::<_, Vec<u8>>(3)?),
+            last_reason: row.get(5)?,
         },
         delay: Duration::from_millis(row.get::<_, i64>(4)?.max(0).cast_unsigned()),
     })

@@ -20,6 +20,8 @@ use tokio::sync::{mpsc, watch};
 const ROWS_AT_ONCE: usize = 256;
 /// Results proposed at once.
 const RESULTS_AT_ONCE: usize = 128;
+/// Payload bytes of results above which no further ones are proposed with them; one alone may have more.
+const RESULT_BYTES_AT_ONCE: usize = 512 << 10;
 /// Batches of results proposed before the outcome of the first is known.
 const BATCHES_UNDER_WAY: usize = 4;
 /// Pause after something failed that should not have.
@@ -358,9 +360,7 @@ impl Shift<'_> {
                 || now >= oldest.saturating_add(linger)
                 || self.running.is_empty())
         {
-            let rest = self
-                .results
-                .split_off(self.results.len().min(RESULTS_AT_ONCE));
+            let rest = self.results.split_off(batch_len(&self.results));
             let settled = std::mem::replace(&mut self.results, rest);
             self.oldest_result = (!self.results.is_empty()).then_some(now);
             self.batches += 1;
@@ -471,6 +471,25 @@ impl Shift<'_> {
         }
         deadline.max(now)
     }
+}
+
+/// How many results go into the next batch.
+fn batch_len(results: &[Settled]) -> usize {
+    let mut bytes = 0;
+    let fits = |settled: &&Settled| {
+        let size = match &settled.end {
+            End::Done(result) => result.len(),
+            End::Retry { reason, .. } | End::Dead { reason } => reason.len(),
+        };
+        let is_first = bytes == 0;
+        bytes += size + 16;
+        is_first || bytes <= RESULT_BYTES_AT_ONCE
+    };
+    results
+        .iter()
+        .take(RESULTS_AT_ONCE)
+        .take_while(fits)
+        .count()
 }
 
 /// Tells how an attempt ended, also when it panicked.

@@ -226,9 +226,8 @@ mod tests {
             subdomains: false,
             path_prefix: Some("/docs/".into()),
         };
-        let check = |scope: &Scope, url: &str| {
-            scope.contains(&url::Url::parse(url).expect("a URL"))
-        };
+        let check =
+            |scope: &Scope, url: &str| scope.contains(&url::Url::parse(url).expect("a URL"));
         assert!(check(&scope, "https://a.test/docs/x"));
         assert!(!check(&scope, "https://a.test/other"));
         assert!(!check(&scope, "https://a.test:8443/docs/x"));

@@ -38,17 +38,13 @@ impl<'c, 'a> Intake<'c, 'a> {
         job: &'c CheckJob,
     ) -> Result<Self, SqlError> {
         let change = &*change;
-        let planned: i64 = change.one(
-            "SELECT planned FROM links_jobs WHERE number = ?1",
+        let (planned, hosts): (i64, String) = change.one(
+            "SELECT planned, hosts FROM links_jobs WHERE number = ?1",
             [number],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        let hosts = job.start_urls.iter().filter_map(|url| Url::parse(url).ok());
-        let mut hosts: Vec<String> = hosts.map(|url| authority(&url)).collect();
-        hosts.sort();
-        hosts.dedup();
         let scope = Scope {
-            hosts,
+            hosts: serde_json::from_str(&hosts).unwrap_or_default(),
             subdomains: job.options.subdomains,
             path_prefix: job.options.path_prefix.clone(),
         };
@@ -69,6 +65,11 @@ impl<'c, 'a> Intake<'c, 'a> {
 
     /// The pages to begin with: links that stand nowhere.
     pub fn add_starts(&mut self) -> Result<(), SqlError> {
+        for start in &self.job.start_urls {
+            if let Ok(url) = Url::parse(start) {
+                self.widen(&url)?;
+            }
+        }
         for (ordinal, start) in self.job.start_urls.iter().enumerate() {
             let found = Found {
                 ordinal: ordinal as u32,
@@ -84,6 +85,20 @@ impl<'c, 'a> Intake<'c, 'a> {
                 },
             };
             self.add_link(None, 0, &found)?;
+        }
+        Ok(())
+    }
+
+    /// Pages of the host of `url` are crawled, too.
+    fn widen(&mut self, url: &Url) -> Result<(), SqlError> {
+        let host = authority(url);
+        if !self.scope.hosts.contains(&host) {
+            self.scope.hosts.push(host);
+            let hosts = serde_json::to_string(&self.scope.hosts).expect("texts encode");
+            self.change.execute(
+                "UPDATE links_jobs SET hosts = ?2 WHERE number = ?1",
+                params![self.number, hosts],
+            )?;
         }
         Ok(())
     }
@@ -153,14 +168,22 @@ impl<'c, 'a> Intake<'c, 'a> {
         Ok(())
     }
 
-    /// A page was read.
+    /// Something was read that has links.
     pub fn add_page(&mut self, task: &Task, checked: &Checked) -> Result<(), SqlError> {
+        // A site that moved its start page is the site that was meant.
+        if task.referer.is_none()
+            && !checked.redirects.is_empty()
+            && let Some(url) = checked.final_url.as_deref()
+            && let Ok(url) = Url::parse(url)
+        {
+            self.widen(&url)?;
+        }
         let depth: u32 = self.change.one(
             "SELECT depth FROM links_targets WHERE id = ?1",
             [task.target],
             |row| row.get(0),
         )?;
-        self.pages += 1;
+        self.pages += u64::from(checked.is_page);
         self.skipped += u64::from(checked.left_out);
         for found in &checked.links {
             self.add_link(Some((task.target, task.url.as_str())), depth + 1, found)?;
@@ -246,8 +269,7 @@ impl<'c, 'a> Intake<'c, 'a> {
             [target],
             |row| row.get(0),
         )?;
-        let names: Option<Vec<String>> =
-            names.and_then(|names| postcard::from_bytes(&names).ok());
+        let names: Option<Vec<String>> = names.and_then(|names| postcard::from_bytes(&names).ok());
         Ok(names.is_some_and(|names| !has_name(&names, fragment)))
     }
 
@@ -293,16 +315,15 @@ impl<'c, 'a> Intake<'c, 'a> {
             if self.is_full(&host)? {
                 return Ok(Err("max_targets_per_host"));
             }
-            if let Some(prefix) = traps::calendar(&url)
+            if depth > traps::NEAR
+                && let Some(prefix) = traps::calendar(&url)
                 && self.is_endless(&prefix)?
             {
                 return Ok(Err("trap_calendar"));
             }
         }
         let is_crawled = source.is_none()
-            || (is_inside
-                && depth <= options.max_depth
-                && self.planned < options.max_pages);
+            || (is_inside && depth <= options.max_depth && self.planned < options.max_pages);
         if is_inside && !is_crawled {
             self.skipped += 1;
         }
@@ -430,6 +451,8 @@ impl<'c, 'a> Intake<'c, 'a> {
 /// [`holdfast_web::Fragments::contains`].
 fn has_name(names: &[String], fragment: &str) -> bool {
     holdfast_web::Fragments::points_into(fragment, |name| {
-        names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+        names
+            .binary_search_by(|known| known.as_str().cmp(name))
+            .is_ok()
     })
 }

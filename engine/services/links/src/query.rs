@@ -67,11 +67,7 @@ pub(crate) fn by_number(reader: Reader<'_>, number: i64) -> Result<Option<CheckJ
 }
 
 pub(crate) fn by_id(reader: Reader<'_>, id: JobId) -> Result<Option<(i64, CheckJob)>, SqlError> {
-    reader.first(
-        select_job!("WHERE job.id = ?1"),
-        [id.0.to_be_bytes()],
-        job,
-    )
+    reader.first(select_job!("WHERE job.id = ?1"), [id.0.to_be_bytes()], job)
 }
 
 /// One job.
@@ -155,9 +151,8 @@ fn result(id: JobId, row: &Row<'_>) -> Result<LinkResult, SqlError> {
     let verdict: Option<String> = row.get(14)?;
     let kind: String = row.get(5)?;
     let redirects: Option<String> = row.get(13)?;
-    let small = |column| -> Result<u32, SqlError> {
-        Ok(row.get::<_, Option<u32>>(column)?.unwrap_or(0))
-    };
+    let small =
+        |column| -> Result<u32, SqlError> { Ok(row.get::<_, Option<u32>>(column)?.unwrap_or(0)) };
     Ok(LinkResult {
         id: count(row, 0)?,
         job: id,

@@ -6,9 +6,7 @@ use crate::{
     intake::Intake,
     query,
 };
-use holdfast_tables::{
-    Change, Effect, Fault, Migration, Schema, Service, SqlError, params,
-};
+use holdfast_tables::{Change, Effect, Fault, Migration, Schema, Service, SqlError, params};
 use holdfast_web::{Target, urls};
 use std::time::Duration;
 
@@ -95,7 +93,7 @@ fn take_in(change: &mut Change<'_>, task: &Task, checked: Checked) -> Result<(),
     };
     let mut intake = Intake::new(change, task.job, &job)?;
     intake.judge(task.target, &checked)?;
-    if checked.is_page {
+    if checked.is_page || !checked.links.is_empty() {
         intake.add_page(task, &checked)?;
     }
     let has_ended = intake.finish()?;
@@ -165,20 +163,31 @@ fn check_options(new: &NewJob) -> Result<(), Fault<Refusal>> {
         ("max_depth", u64::from(options.max_depth), 0, 10_000),
         ("max_pages", options.max_pages, 1, 10_000_000),
         ("max_targets", options.max_targets, 1, 10_000_000),
-        ("max_targets_per_host", options.max_targets_per_host, 1, 10_000_000),
+        (
+            "max_targets_per_host",
+            options.max_targets_per_host,
+            1,
+            10_000_000,
+        ),
         ("gap_ms", options.gap_ms, 0, 3_600_000),
         ("retries", u64::from(options.retries), 0, 8),
         ("retry_after_ms", options.retry_after_ms, 0, 3_600_000),
-        ("every_ms", new.every_ms.unwrap_or(60_000), 60_000, MAX_WAIT_MS),
+        (
+            "every_ms",
+            new.every_ms.unwrap_or(60_000),
+            60_000,
+            MAX_WAIT_MS,
+        ),
     ] {
         if value < least || value > most {
             return Err(invalid(field, format!("must be from {least} to {most}")));
         }
     }
     match &options.path_prefix {
-        Some(prefix) if !prefix.starts_with('/') || prefix.len() > MAX_URL_BYTES => {
-            Err(invalid("path_prefix", "must begin with / and be no longer than a URL"))
-        }
+        Some(prefix) if !prefix.starts_with('/') || prefix.len() > MAX_URL_BYTES => Err(invalid(
+            "path_prefix",
+            "must begin with / and be no longer than a URL",
+        )),
         _ => Ok(()),
     }
 }

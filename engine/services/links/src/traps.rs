@@ -8,8 +8,10 @@ const MAX_SEGMENTS: usize = 40;
 const MAX_REPEATED: usize = 3;
 /// Parameters of a query above which it is taken to be made by a machine.
 const MAX_PARAMETERS: usize = 40;
-/// Different URLs with a date under one path that are followed.
-pub const MAX_DATES: i64 = 400;
+/// Links from a start page behind which dates are counted: archives are near, calendars go on for ever.
+pub const NEAR: u32 = 10;
+/// Different URLs with a date under one path, further away than that, that are followed.
+pub const MAX_DATES: i64 = 100;
 
 /// What is wrong with the shape of a URL, if something is.
 pub fn shape(url: &Url) -> Option<&'static str> {
@@ -58,7 +60,11 @@ pub fn calendar(url: &Url) -> Option<String> {
     let query = url.query()?;
     let has = |name: &str| {
         let mut parts = query.split('&');
-        parts.any(|part| part.split('=').next().is_some_and(|key| key.eq_ignore_ascii_case(name)))
+        parts.any(|part| {
+            part.split('=')
+                .next()
+                .is_some_and(|key| key.eq_ignore_ascii_case(name))
+        })
     };
     let is_calendar = has("year") && (has("month") || has("day") || has("week"));
     is_calendar.then(|| url[url::Position::BeforeHost..url::Position::AfterPath].to_owned())
@@ -72,7 +78,10 @@ mod tests {
     fn shapes_of_traps_are_seen() {
         let check = |url: &str| shape(&Url::parse(url).expect("a URL"));
         assert_eq!(check("http://a/x/y/x/y/x/y?a=1&b=2"), None);
-        assert_eq!(check("http://a/x/y/x/y/x/y/x"), Some("trap_repeated_segment"));
+        assert_eq!(
+            check("http://a/x/y/x/y/x/y/x"),
+            Some("trap_repeated_segment")
+        );
         let deep = format!("http://a/{}", "a1/b2/".repeat(21).replace("a1", "a"));
         assert!(check(&deep).is_some());
         let many = format!("http://a/?{}", "a=1&".repeat(50));
@@ -83,8 +92,14 @@ mod tests {
     fn calendars_are_seen() {
         let check = |url: &str| calendar(&Url::parse(url).expect("a URL"));
         assert_eq!(check("http://a/cal/2026/11/25").as_deref(), Some("a/cal/"));
-        assert_eq!(check("http://a/cal?day=2026-11-25").as_deref(), Some("a/cal?day="));
-        assert_eq!(check("http://a/c?year=2026&month=1").as_deref(), Some("a/c"));
+        assert_eq!(
+            check("http://a/cal?day=2026-11-25").as_deref(),
+            Some("a/cal?day=")
+        );
+        assert_eq!(
+            check("http://a/c?year=2026&month=1").as_deref(),
+            Some("a/c")
+        );
         assert_eq!(check("http://a/page/2026"), None);
         assert_eq!(check("http://a/part/12026-11"), None);
         assert_eq!(check("http://a/p1234-56"), None);

@@ -182,8 +182,9 @@ impl Agenda {
             .expect("lanes under way are known");
         lane.under_way -= 1;
         match &settled.end {
-            End::Retry { after, .. } if effect.attempts + 1 < crate::MAX_ATTEMPTS => {
+            End::Retry { after, reason } if effect.attempts + 1 < crate::MAX_ATTEMPTS => {
                 effect.attempts += 1;
+                effect.last_reason.clone_from(reason);
                 let at = now.saturating_add(*after);
                 self.later.insert((at, effect.id), effect);
             }
@@ -232,6 +233,7 @@ mod tests {
                 id,
                 lane: lane.into(),
                 attempts: 0,
+                last_reason: String::new(),
                 payload: Bytes::new(),
             },
             delay: Duration::ZERO,

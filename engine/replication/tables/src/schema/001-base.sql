@@ -28,7 +28,9 @@ CREATE TABLE outbox (
     payload BLOB NOT NULL,
     attempts INTEGER NOT NULL,
     -- Milliseconds to wait before the next attempt, counted by whoever makes it.
-    delay INTEGER NOT NULL
+    delay INTEGER NOT NULL,
+    -- Why the last attempt did not do; empty before the first.
+    reason TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX outbox_by_service ON outbox (service, id);
 CREATE INDEX outbox_by_lane ON outbox (service, lane, id);

@@ -8,6 +8,8 @@ CREATE TABLE links_jobs (
     -- Start pages, a JSON array.
     starts TEXT NOT NULL,
     options TEXT NOT NULL,
+    -- Hosts whose pages are crawled, a JSON array: those of the start pages, and those that they redirect to.
+    hosts TEXT NOT NULL DEFAULT '[]',
     status TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     scheduled_for INTEGER,
