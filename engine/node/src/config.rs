@@ -1,7 +1,9 @@
 //! What a node is told: a TOML file, overridden by command-line flags.
 
+mod auth;
 mod units;
 
+pub use auth::{AuthKey, AuthMode, AuthSection};
 pub use units::{format_duration, parse_bytes, parse_duration};
 
 use serde::{Deserialize, Deserializer, de};
@@ -25,6 +27,10 @@ pub struct NodeConfig {
     pub raft: RaftSection,
     /// `[limits]`: what clients may ask of this node.
     pub limits: LimitsSection,
+    /// `[auth]`: who clients must be.
+    pub auth: AuthSection,
+    /// `[audit]`: what is told of changes.
+    pub audit: AuditSection,
 }
 
 /// `[node]`
@@ -39,8 +45,10 @@ pub struct NodeSection {
     pub listen: SocketAddr,
     /// Where the other nodes of the cluster connect.
     pub peer_listen: SocketAddr,
-    /// Listen beyond loopback although clients and peers are not authenticated.
+    /// Listen beyond loopback although nobody is authenticated: neither peers, nor clients unless `auth.mode` says so.
     pub insecure: bool,
+    /// Listen for peers beyond loopback although they are not authenticated, but not for clients.
+    pub insecure_peers: bool,
     /// How long a node that is told to stop still takes new connections, while `/readyz` says that it leaves: time for
     /// whoever sends clients here to notice.
     #[serde(deserialize_with = "units::duration")]
@@ -55,6 +63,7 @@ impl Default for NodeSection {
             listen: (Ipv4Addr::LOCALHOST, 7480).into(),
             peer_listen: (Ipv4Addr::LOCALHOST, 7481).into(),
             insecure: false,
+            insecure_peers: false,
             lame_duck: Duration::from_millis(500),
         }
     }
@@ -194,6 +203,11 @@ pub struct LimitsSection {
     pub watches: usize,
     /// Most requests that wait for their outcome.
     pub pending_requests: usize,
+    /// How many requests a second a client may make in the long run, by its key, or by its address where clients are
+    /// not authenticated; probes apart. 0: as many as it likes. Behind a proxy all clients have one address.
+    pub requests_per_second: u64,
+    /// How many it may make at once when it has made none for a while; as many as in a second when nothing is said.
+    pub burst: Option<u64>,
     /// How long a request may wait for its outcome.
     #[serde(deserialize_with = "units::duration")]
     pub request_timeout: Duration,
@@ -224,6 +238,8 @@ impl Default for LimitsSection {
             connections: 4096,
             watches: 1024,
             pending_requests: 4096,
+            requests_per_second: 0,
+            burst: None,
             request_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
@@ -231,6 +247,15 @@ impl Default for LimitsSection {
             watch_progress: Duration::from_secs(5),
         }
     }
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditSection {
+    /// Log a line, of the target `audit`, for every change that is asked for, also in vain. When nothing is said: where
+    /// clients are authenticated, since a line that knows nobody is worth little and costs as much.
+    pub log: Option<bool>,
 }
 
 /// What is wrong with a configuration, and where.
@@ -282,6 +307,11 @@ impl NodeConfig {
         fnv(cluster.into_iter().chain(numbers))
     }
 
+    /// Whether changes are logged.
+    pub fn logs_audit(&self) -> bool {
+        self.audit.log.unwrap_or(self.auth.is_on())
+    }
+
     /// Refuses what cannot work, naming the key.
     pub fn validate(&self) -> Result<(), ConfigError> {
         match self.first_fault() {
@@ -297,6 +327,7 @@ impl NodeConfig {
     fn first_fault(&self) -> Option<String> {
         self.fault_of_members()
             .or_else(|| self.fault_of_exposure())
+            .or_else(|| self.auth.fault())
             .or_else(|| self.fault_of_times())
             .or_else(|| self.fault_of_sizes())
     }
@@ -333,21 +364,26 @@ impl NodeConfig {
     }
 
     fn fault_of_exposure(&self) -> Option<String> {
-        let addresses = [
-            ("node.listen", self.node.listen),
-            ("node.peer_listen", self.node.peer_listen),
-        ];
-        let open = addresses
-            .into_iter()
-            .find(|(_, address)| !address.ip().is_loopback());
-        match open {
-            Some((key, address)) if !self.node.insecure => Some(format!(
-                "{key} is {address}, which other machines can reach, and neither clients nor peers are \
-                 authenticated: whoever reaches it can read and change everything. Listen on 127.0.0.1, or \
-                 say --insecure (node.insecure = true) when the network itself keeps strangers out"
-            )),
-            _ => None,
+        let is_open = |address: SocketAddr| !address.ip().is_loopback();
+        let node = &self.node;
+        if is_open(node.listen) && !node.insecure && !self.auth.is_on() {
+            return Some(format!(
+                "node.listen is {}, which other machines can reach, and clients are not authenticated: whoever \
+                 reaches it can read and change everything. Listen on 127.0.0.1, ask for API keys (auth.mode = \
+                 \"keys\"; `engine keys new` makes one), or say --insecure (node.insecure = true) when the network \
+                 itself keeps strangers out",
+                node.listen
+            ));
         }
+        if is_open(node.peer_listen) && !node.insecure && !node.insecure_peers {
+            return Some(format!(
+                "node.peer_listen is {}, which other machines can reach, and peers are not authenticated: whoever \
+                 reaches it can take part in the cluster. Listen on 127.0.0.1, or say --insecure-peers \
+                 (node.insecure_peers = true) when the network itself keeps strangers out of that port",
+                node.peer_listen
+            ));
+        }
+        None
     }
 
     fn fault_of_times(&self) -> Option<String> {
@@ -378,7 +414,7 @@ impl NodeConfig {
 
     fn fault_of_sizes(&self) -> Option<String> {
         let (raft, limits) = (&self.raft, &self.limits);
-        let ranges: [(&str, u64, u64, u64); 13] = [
+        let ranges: [(&str, u64, u64, u64); 15] = [
             ("limits.key_bytes", limits.key_bytes, 1, 64 << 10),
             ("limits.value_bytes", limits.value_bytes, 1, 4 << 20),
             (
@@ -399,6 +435,13 @@ impl NodeConfig {
                 1,
                 1 << 20,
             ),
+            (
+                "limits.requests_per_second",
+                limits.requests_per_second,
+                0,
+                1_000_000,
+            ),
+            ("limits.burst", limits.burst.unwrap_or(1), 1, 1_000_000),
             ("raft.snapshot_entries", raft.snapshot_entries, 1, u64::MAX),
             (
                 "raft.snapshot_bytes",
@@ -625,6 +668,7 @@ mod tests {
             "needs raft.check_quorum",
         );
         check_invalid("[limits]\nconnections = 0", "limits.connections");
+        check_invalid("[limits]\nburst = 0", "limits.burst");
         check_invalid("[limits]\ncommand_bytes = \"1KiB\"", "limits.command_bytes");
         check_invalid("[limits]\nwrite_timeout = \"0s\"", "limits.write_timeout");
     }
@@ -636,7 +680,73 @@ mod tests {
             "[node]\npeer_listen = \"10.0.0.1:7481\"",
             "node.peer_listen",
         );
-        let open = parse("[node]\nlisten = \"0.0.0.0:7480\"\ninsecure = true").expect("fine");
-        open.validate().expect("on purpose");
+        let key = format!(
+            "id = \"000000000000\"\nhash = \"sha256:{}\"\nscopes = [\"*\"]",
+            "0".repeat(64)
+        );
+        let auth = format!("[auth]\nmode = \"keys\"\n[[auth.keys]]\n{key}");
+        for on_purpose in [
+            "[node]\nlisten = \"0.0.0.0:7480\"\ninsecure = true".to_owned(),
+            "[node]\npeer_listen = \"0.0.0.0:7481\"\ninsecure_peers = true".to_owned(),
+            format!("[node]\nlisten = \"0.0.0.0:7480\"\n{auth}"),
+        ] {
+            let open = parse(&on_purpose).expect("fine");
+            open.validate().expect("on purpose");
+        }
+        // Keys keep strangers from the clients' port only.
+        check_invalid(
+            &format!("[node]\npeer_listen = \"0.0.0.0:1\"\n{auth}"),
+            "--insecure-peers",
+        );
+        let peers = "[node]\nlisten = \"0.0.0.0:7480\"\ninsecure_peers = true";
+        check_invalid(peers, "auth.mode");
+    }
+
+    #[test]
+    fn keys_are_read_strictly() {
+        let hash = format!("sha256:{}", "0".repeat(64));
+        let key = |id: &str, rest: &str| {
+            format!(
+                "[[auth.keys]]\nid = \"{id}\"\nhash = \"{hash}\"\nscopes = [\"kv:*\"]\n{rest}\n"
+            )
+        };
+        let on = "[auth]\nmode = \"keys\"\n";
+        let one = key(
+            "000000000000",
+            "expires = \"2027-01-01T00:00:00Z\"\nname = \"ci\"",
+        );
+        let config = parse(&format!("{on}{one}")).expect("well-formed");
+        config.validate().expect("works");
+        assert_eq!(config.auth.keys[0].name, "ci");
+        assert_eq!(
+            config.auth.keys[0]
+                .expires
+                .map(crate::http::rfc3339)
+                .as_deref(),
+            Some("2027-01-01T00:00:00Z")
+        );
+        check_invalid(on, "lists none");
+        check_invalid(&one, "auth.mode is none");
+        check_invalid(&format!("{on}{one}{one}"), "twice");
+        let no_scopes = one.replace("\"kv:*\"", "");
+        check_invalid(&format!("{on}{no_scopes}"), "no scopes");
+        check_refused(
+            &format!("{on}{}", key("short", "")),
+            &["holdfast.toml:4:", "`id`", "12"],
+        );
+        check_refused(
+            &format!("{on}{}", key("000000000000", "expires = \"soon\"")),
+            &["`expires`", "2027"],
+        );
+        check_refused(
+            &one.replace("kv:*", "kv:reed"),
+            &["`scopes`", "`kv:reed`", "kv:read"],
+        );
+        check_refused(&one.replace("sha256", "md5"), &["`hash`", "sha256"]);
+        check_refused("[auth]\nmode = \"key\"", &["`mode`", "keys"]);
+        check_refused(
+            &key("000000000000", "scope = 1"),
+            &["did you mean `scopes`?"],
+        );
     }
 }

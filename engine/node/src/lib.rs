@@ -19,7 +19,7 @@
 //! data = "/var/lib/holdfast"
 //! listen = "10.0.0.1:7480"
 //! peer_listen = "10.0.0.1:7481"
-//! insecure = true            # beyond loopback nobody is authenticated yet: the network must keep strangers out
+//! insecure_peers = true      # peers are not authenticated: the network must keep strangers out of that port
 //!
 //! [cluster]
 //! name = "demo"
@@ -28,7 +28,16 @@
 //! 1 = "10.0.0.1:7481"
 //! 2 = "10.0.0.2:7481"
 //! 3 = "10.0.0.3:7481"
+//!
+//! [auth]
+//! mode = "keys"              # clients are: `engine keys new --scope ...` prints a key, and the lines that follow here
+//!
+//! [[auth.keys]]
+//! id = "..."
+//! hash = "sha256:..."
+//! scopes = ["*"]
 //! ```
+//! Listening beyond loopback without either is refused, unless `insecure = true` says that it is meant.
 //!
 //! # Starting and stopping
 //! A start takes the data folder (one process, one folder; a folder of another cluster, of
@@ -42,6 +51,7 @@
 //! for good the node stops with exit code 1: down is better than wrong.
 
 pub mod api;
+pub mod audit;
 pub mod auth;
 pub mod client;
 pub mod config;

@@ -10,12 +10,12 @@ fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     let connection = arguments.connection;
     match arguments.command {
-        cli::Command::Serve(_) if connection.is_given() => {
-            let message =
-                "--endpoint, --timeout and --json are for talking to a node, not for `serve`";
-            let kind = clap::error::ErrorKind::ArgumentConflict;
-            cli::Arguments::command().error(kind, message).exit()
-        }
+        cli::Command::Serve(_) if connection.is_given() => conflict(
+            "--endpoint, --timeout, --api-key-file and --json are for talking to a node, not for `serve`",
+        ),
+        cli::Command::Keys(_) if connection.is_for_nodes() => conflict(
+            "--endpoint, --timeout and --api-key-file are for talking to a node, and `keys new` asks none",
+        ),
         cli::Command::Serve(serve) => {
             production::start_logs(&serve.log, serve.log_format);
             production::stop_on_panic();
@@ -24,6 +24,13 @@ fn main() -> ExitCode {
         cli::Command::Status(status) => {
             production::run(|host| cli::status::run(host, status, connection))
         }
+        cli::Command::Keys(keys) => production::run(|host| cli::keys::run(host, keys, connection)),
         cli::Command::Kv(kv) => production::run(|host| cli::kv::run(host, kv, connection)),
     }
+}
+
+/// Ends the process as bad usage does.
+fn conflict(message: &str) -> ! {
+    let kind = clap::error::ErrorKind::ArgumentConflict;
+    cli::Arguments::command().error(kind, message).exit()
 }

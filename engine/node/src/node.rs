@@ -1,5 +1,6 @@
 use crate::{
     api::Api,
+    audit::Audit,
     config::{ConfigError, NodeConfig},
     folder::{DataFolder, FolderError, Identity},
     http::{HttpLimits, Server, ServerStats},
@@ -36,6 +37,8 @@ pub struct Rig {
     pub tables_mutant: Option<holdfast_tables::Mutant>,
     /// Who looks on.
     pub observer: Option<Arc<dyn Observer<Kv>>>,
+    /// Who is told of every change that clients ask for, beside the log.
+    pub audit: Option<Arc<dyn Audit>>,
     /// Bytes in which snapshots are sent.
     pub snapshot_chunk_bytes: usize,
     /// Most bytes of a snapshot under way to one follower.
@@ -48,6 +51,7 @@ impl Default for Rig {
             mutant: None,
             tables_mutant: None,
             observer: None,
+            audit: None,
             snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
             snapshot_window: SNAPSHOT_WINDOW,
         }
@@ -201,7 +205,13 @@ async fn serve(
     let replica = ReplicaHandle::start_with(host.clone(), replica, Kv::new(), extras).await?;
     let tables = TablesHandle::new(replica.disk(), changed);
     let stats = Arc::new(ServerStats::default());
-    let api = Arc::new(Api::new(host, config, replica.clone(), stats.clone()));
+    let api = Arc::new(Api::new(
+        host,
+        config,
+        replica.clone(),
+        stats.clone(),
+        rig.audit,
+    ));
     let limits = HttpLimits {
         max_connections: config.limits.connections,
         max_head_bytes: config.limits.head_bytes as usize,
@@ -209,6 +219,9 @@ async fn serve(
         write_timeout: config.limits.write_timeout,
     };
     let server = Server::start(host, listener, limits, stats, api.clone());
+    if config.auth.is_on() && !config.node.listen.ip().is_loopback() {
+        tracing::warn!("API keys travel in the clear, unless something before this node ends TLS");
+    }
     tracing::info!(
         node = config.node.id,
         cluster = config.cluster.name,

@@ -51,6 +51,12 @@ pub fn without_parents(path: &Path) -> io::Result<PathBuf> {
     Ok(resolved)
 }
 
+/// A variable of the environment, unless it is empty; what is not UTF-8 in it is replaced.
+pub fn environment(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+    (!value.is_empty()).then_some(value)
+}
+
 /// A filter for [`start_logs`] as it was given, or what is wrong with it.
 pub fn parse_log_filter(text: &str) -> Result<String, String> {
     match EnvFilter::try_new(text) {

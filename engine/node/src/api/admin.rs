@@ -150,6 +150,11 @@ impl Api {
             "Client connections that ended with a protocol error.",
             http.broken.load(Ordering::Relaxed) as f64,
         );
+        page.counter(
+            "holdfast_audit_records_total",
+            "Changes that were asked for, carried out or refused.",
+            self.audit_log.records() as f64,
+        );
         page.gauge(
             "holdfast_watches",
             "Watches that are open.",

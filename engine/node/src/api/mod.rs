@@ -37,31 +37,39 @@ mod keys;
 mod openapi;
 mod origin;
 mod range;
+mod rate;
 mod table;
 mod txn;
 mod watch;
 
 use crate::{
+    audit::{Audit, LogAudit, Record},
+    auth::{Actor, Authenticator},
     config::{LimitsSection, NodeConfig},
-    http::{Handler, Problem, ProblemKind, ReplyBody, ServerStats, Upload},
+    http::{
+        Handler, Problem, ProblemKind, REQUEST_ID_HEADER, ReplyBody, RequestIds, ServerStats,
+        Upload,
+    },
     metrics::Metrics,
     wire::Consistency,
 };
 use bytes::Bytes;
-use holdfast_host::{BoxFuture, Host};
+use holdfast_host::{BoxFuture, Host, Moment};
 use holdfast_kv::Kv;
 use holdfast_replica::{Outcome, Rejection, ReplicaHandle, RequestError, Session};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::{Body, Incoming};
+use rate::{RateLimiter, Standing};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
-use table::{Call, Path, PathValues, Router};
+use table::{Access, Call, Effect, Operation, Path, PathValues, Router};
 use watch::Watches;
 
 /// The request header that carries a session's ticket: `<32 hexadecimal digits>:<sequence>`. The digits name the session:
@@ -69,6 +77,7 @@ use watch::Watches;
 /// are drawn at random. Once sessions have been forgotten, only one that opens after them can begin.
 pub const SESSION_HEADER: &str = "holdfast-session";
 
+const REQUEST_ID: HeaderName = HeaderName::from_static(REQUEST_ID_HEADER);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Answers the requests of a node's clients.
@@ -79,6 +88,11 @@ pub struct Api {
     /// The OpenAPI document.
     described: Bytes,
     about: About,
+    authenticator: Authenticator,
+    rate: Option<RateLimiter>,
+    audit_log: LogAudit,
+    audit: Option<Arc<dyn Audit>>,
+    request_ids: RequestIds,
     limits: LimitsSection,
     watches: Watches,
     metrics: Arc<Metrics>,
@@ -95,12 +109,13 @@ struct About {
 }
 
 impl Api {
-    /// The interface of the node that `config` describes and `replica` runs.
+    /// The interface of the node that `config` describes and `replica` runs. `audit` is told of changes, beside the log.
     pub fn new(
         host: &Host,
         config: &NodeConfig,
         replica: ReplicaHandle<Kv>,
         http: Arc<ServerStats>,
+        audit: Option<Arc<dyn Audit>>,
     ) -> Self {
         let described = openapi::document(table::SERVICES);
         Api {
@@ -113,6 +128,14 @@ impl Api {
                 cluster_id: config.cluster.identity(),
                 members: config.members(),
             },
+            authenticator: config.auth.authenticator(host),
+            rate: RateLimiter::new(host, &config.limits),
+            audit,
+            audit_log: match config.logs_audit() {
+                true => LogAudit::logging(),
+                false => LogAudit::counting(),
+            },
+            request_ids: RequestIds::new(host),
             limits: config.limits.clone(),
             watches: Watches::start(host, &config.limits, replica.clone()),
             replica,
@@ -131,14 +154,18 @@ impl Api {
     async fn answer(
         &self,
         found: Result<(&'static Path, PathValues), Problem>,
-        head: &Parts,
         body: &mut Upload,
+        witness: &mut Witness<'_>,
     ) -> Result<Response<ReplyBody>, Problem> {
+        let head = witness.head;
         let (path, values) = found?;
+        let operation = path.operation(&head.method);
+        witness.operation = operation;
         origin::check(head)?;
-        let Some(operation) = path.operation(&head.method) else {
+        let Some(operation) = operation else {
             return Err(table::method_not_allowed(path, &head.method));
         };
+        self.admit(operation, witness).await?;
         let call = Call {
             operation,
             path: values,
@@ -155,6 +182,33 @@ impl Api {
             );
         }
         answer
+    }
+
+    /// Refuses who is not known, who asks too often, and who may not, in this order: who has a key is counted by the key,
+    /// and who has none, or a wrong one, by the address.
+    async fn admit(&self, operation: &Operation, witness: &mut Witness<'_>) -> Result<(), Problem> {
+        if operation.access == Access::Probe {
+            return Ok(());
+        }
+        let identity = match operation.scope() {
+            None => None,
+            Some(scope) => Some((
+                scope,
+                self.authenticator.identify(&witness.head.headers).await,
+            )),
+        };
+        if let Some((_, Ok(identity))) = &identity {
+            witness.actor = identity.actor;
+        }
+        if let Some(rate) = &self.rate {
+            let standing = rate.take(witness.actor, witness.remote.ip());
+            witness.standing = Some(standing);
+            standing.check()?;
+        }
+        match identity {
+            None => Ok(()),
+            Some((scope, identity)) => identity?.check(scope),
+        }
     }
 
     /// Reads the JSON body that the operation takes.
@@ -254,25 +308,81 @@ impl Api {
 }
 
 impl Handler for Api {
-    fn handle(&self, request: Request<Incoming>) -> BoxFuture<'_, Response<ReplyBody>> {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        remote: SocketAddr,
+    ) -> BoxFuture<'_, Response<ReplyBody>> {
         Box::pin(async move {
-            let began = self.host.now();
-            let wants_head_only = request.method() == Method::HEAD;
-            let found = self.router.find(request.uri().path());
-            let name = found.as_ref().map_or("unknown", |(path, _)| path.label);
             let (head, body) = request.into_parts();
             let mut body = Upload::new(&head.headers, body);
-            let answer = self.answer(found, &head, &mut body).await;
+            let found = self.router.find(head.uri.path());
+            let label = found.as_ref().map_or("unknown", |(path, _)| path.label);
+            let mut witness = Witness {
+                api: self,
+                head: &head,
+                remote,
+                began: self.host.now(),
+                request: self.request_ids.name(&head.headers),
+                operation: None,
+                actor: Actor::Anonymous,
+                standing: None,
+                status: None,
+            };
+            let answer = self.answer(found, &mut body, &mut witness).await;
             body.drain(&self.host).await;
             let mut response = answer.unwrap_or_else(Problem::into_response);
-            if wants_head_only {
+            if head.method == Method::HEAD {
                 leave_body_out(&mut response);
             }
-            let took = self.host.now().since(began);
-            self.metrics
-                .answered(name, response.status().as_u16(), took);
+            let status = response.status().as_u16();
+            witness.status = Some(status);
+            let headers = response.headers_mut();
+            if let (Some(rate), Some(standing)) = (&self.rate, witness.standing) {
+                rate.write_headers(standing, headers);
+            }
+            headers.insert(REQUEST_ID, witness.request.clone());
+            let took = self.host.now().since(witness.began);
+            self.metrics.answered(label, status, took);
             response
         })
+    }
+}
+
+/// What is known of a request so far. When it is dropped, the request is over, and a change is audited: also when the
+/// client went away, and its request's future with it.
+struct Witness<'a> {
+    api: &'a Api,
+    head: &'a Parts,
+    remote: SocketAddr,
+    began: Moment,
+    request: HeaderValue,
+    operation: Option<&'static Operation>,
+    actor: Actor,
+    standing: Option<Standing>,
+    status: Option<u16>,
+}
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        let Some(operation) = self.operation.filter(|one| one.effect == Effect::Change) else {
+            return;
+        };
+        let host = &self.api.host;
+        let record = Record {
+            time: host.unix_time(),
+            request: self.request.to_str().expect("names are ASCII"),
+            actor: self.actor,
+            remote: self.remote,
+            operation: operation.id,
+            resource: self.head.uri.path(),
+            status: self.status,
+            took: host.now().since(self.began),
+        };
+        self.api.audit_log.record(&record);
+        if let Some(audit) = &self.api.audit {
+            audit.record(&record);
+        }
     }
 }
 

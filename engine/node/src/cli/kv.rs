@@ -122,7 +122,7 @@ impl Put {
             Some(0) => Condition::Absent,
             Some(revision) => Condition::ModRevision(revision),
         };
-        let client = connection.client(host);
+        let client = connection.client(host).await?;
         let reply = client.put(self.key.as_bytes(), value, condition).await?;
         if connection.json {
             print_json(&reply)?;
@@ -135,7 +135,7 @@ impl Put {
 
 impl Get {
     async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
-        let client = connection.client(host);
+        let client = connection.client(host).await?;
         let consistency = if self.stale {
             Consistency::Stale
         } else {
@@ -182,7 +182,7 @@ impl Get {
 
 impl Delete {
     async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
-        let client = connection.client(host);
+        let client = connection.client(host).await?;
         let reply = if self.prefix {
             let keys = KeySet::prefix(self.key.clone().into_bytes());
             client.delete_range(&keys).await?
@@ -203,7 +203,7 @@ impl Delete {
 
 impl List {
     async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
-        let client = connection.client(host);
+        let client = connection.client(host).await?;
         let query = RangeQuery {
             keys: KeySet::prefix(self.prefix.into_bytes()),
             keys_only: true,
@@ -265,7 +265,7 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 
 impl Watch {
     async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
-        let client = connection.client(host);
+        let client = connection.client(host).await?;
         let mut watch = client.watch(KeySet::prefix(self.prefix.into_bytes()), self.from);
         loop {
             let item = watch.next().await?;
@@ -296,7 +296,11 @@ impl Watch {
 
 impl Compact {
     async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
-        let reply = connection.client(host).compact(self.revision).await?;
+        let reply = connection
+            .client(host)
+            .await?
+            .compact(self.revision)
+            .await?;
         if connection.json {
             print_json(&reply)?;
         } else {

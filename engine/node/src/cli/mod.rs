@@ -1,14 +1,20 @@
 //! The command line.
 
+pub mod keys;
 pub mod kv;
 pub mod serve;
 pub mod status;
 
+use crate::production::{environment, without_parents};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use holdfast_host::Host;
-use holdfast_node::client::{Client, ClientConfig, ClientError, Retry};
+use holdfast_host::{Disk, Host, read_file};
+use holdfast_node::{
+    auth::{ApiKey, MalformedKey},
+    client::{Client, ClientConfig, ClientError, Retry},
+};
 use std::{
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -42,6 +48,9 @@ pub enum Command {
     /// Read and change keys
     #[command(subcommand)]
     Kv(kv::Kv),
+    /// Make API keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
 }
 
 /// How log lines look.
@@ -58,6 +67,11 @@ const ENDPOINT: &str = "127.0.0.1:7480";
 /// How long a command goes on trying when nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The variable of the environment that holds an API key.
+const API_KEY_VARIABLE: &str = "HOLDFAST_API_KEY";
+/// Largest file with a key that is read.
+const MAX_KEY_FILE_BYTES: u64 = 4 << 10;
+
 /// Whom to ask, and how to answer. Said before the command or behind it.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Talking to nodes")]
@@ -69,6 +83,9 @@ pub struct Connection {
     #[arg(long, value_name = "DURATION", global = true,
           value_parser = holdfast_node::config::parse_duration)]
     timeout: Option<Duration>,
+    /// A file that holds the API key to show to nodes; without it, HOLDFAST_API_KEY of the environment is taken
+    #[arg(long, value_name = "FILE", global = true)]
+    api_key_file: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long, global = true)]
     json: bool,
@@ -77,10 +94,15 @@ pub struct Connection {
 impl Connection {
     /// Whether anything was said.
     pub fn is_given(&self) -> bool {
-        !self.endpoints.is_empty() || self.timeout.is_some() || self.json
+        self.is_for_nodes() || self.json
     }
 
-    fn client(&self, host: &Host) -> Client {
+    /// Whether anything was said that only matters when a node is asked.
+    pub fn is_for_nodes(&self) -> bool {
+        !self.endpoints.is_empty() || self.timeout.is_some() || self.api_key_file.is_some()
+    }
+
+    async fn client(&self, host: &Host) -> Result<Client, Failure> {
         let mut endpoints = self.endpoints.clone();
         if endpoints.is_empty() {
             endpoints.push(ENDPOINT.to_owned());
@@ -90,7 +112,29 @@ impl Connection {
         config.retry = Retry::For(timeout);
         config.attempt_timeout = timeout.min(config.attempt_timeout);
         config.connect_timeout = timeout.min(config.connect_timeout);
-        Client::new(host, config)
+        config.api_key = self.api_key(host).await?;
+        Ok(Client::new(host, config))
+    }
+
+    /// Never an argument of the command line, which every user of the machine can read.
+    async fn api_key(&self, host: &Host) -> Result<Option<ApiKey>, Failure> {
+        let (whence, text) = match &self.api_key_file {
+            Some(file) => {
+                let path = without_parents(file)?;
+                let read = move |disk: &mut dyn Disk| read_file(disk, &path, MAX_KEY_FILE_BYTES);
+                let bytes = host.blocking(read).await;
+                let whence = file.display().to_string();
+                let bytes = bytes.map_err(|error| Failure::Key(format!("{whence}: {error}")))?;
+                (whence, String::from_utf8_lossy(&bytes).into_owned())
+            }
+            None => match environment(API_KEY_VARIABLE) {
+                Some(text) => (API_KEY_VARIABLE.to_owned(), text),
+                None => return Ok(None),
+            },
+        };
+        let key = text.trim().parse();
+        key.map(Some)
+            .map_err(|error: MalformedKey| Failure::Key(format!("{whence}: {error}")))
     }
 }
 
@@ -101,6 +145,8 @@ pub enum Failure {
     Client(ClientError),
     /// The key is not there.
     NotFound(String),
+    /// The API key cannot be used.
+    Key(String),
     /// Standard input or output did.
     Io(io::Error),
 }
@@ -126,6 +172,7 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(Failure::Io(error)) => (error.to_string(), 1),
+        Err(Failure::Key(message)) => (message, 2),
         Err(Failure::NotFound(key)) => (format!("no such key: {key}"), 1),
         Err(Failure::Client(error)) => {
             let code = match &error {

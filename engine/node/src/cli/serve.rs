@@ -44,9 +44,13 @@ pub struct Serve {
     /// The cluster's name; its identity is derived from it
     #[arg(long, value_name = "NAME")]
     pub cluster_name: Option<String>,
-    /// Listen beyond loopback although nobody is authenticated
+    /// Listen beyond loopback although nobody is authenticated; for clients, API keys (auth.mode in the configuration)
+    /// are the better way
     #[arg(long)]
     pub insecure: bool,
+    /// Listen for peers beyond loopback although they are not authenticated
+    #[arg(long)]
+    pub insecure_peers: bool,
     /// How long requests under way may take to finish when the node is told to stop
     #[arg(long, value_name = "DURATION", default_value = "10s",
           value_parser = holdfast_node::config::parse_duration)]
@@ -89,6 +93,7 @@ impl Serve {
         set(&mut config.node.peer_listen, &self.peer_listen);
         set(&mut config.cluster.name, &self.cluster_name);
         config.node.insecure |= self.insecure;
+        config.node.insecure_peers |= self.insecure_peers;
         if !self.peers.is_empty() {
             config.cluster.peers = BTreeMap::new();
         }

@@ -17,7 +17,10 @@ pub struct Status {
 
 /// Asks every endpoint once; fails when one does not answer.
 pub async fn run(host: Host, status: Status, connection: Connection) -> ExitCode {
-    let client = connection.client(&host);
+    let client = match connection.client(&host).await {
+        Ok(client) => client,
+        Err(failure) => return finish(Err(failure)),
+    };
     let mut answers = Vec::new();
     for endpoint in client.endpoints() {
         let answer = if status.digest {

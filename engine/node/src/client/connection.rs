@@ -2,7 +2,7 @@ use super::{Call, ClientConfig, Ticket};
 use crate::http::HostIo;
 use bytes::{Bytes, BytesMut};
 use holdfast_host::{Host, Moment};
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Body, Incoming},
@@ -42,6 +42,8 @@ pub(super) struct Connections {
     host: Host,
     connect_timeout: Duration,
     attempt_timeout: Duration,
+    /// What `Authorization` says.
+    authorization: Option<HeaderValue>,
     idle: Mutex<BTreeMap<String, Vec<Idle>>>,
 }
 
@@ -56,6 +58,12 @@ impl Connections {
             host: host.clone(),
             connect_timeout: config.connect_timeout,
             attempt_timeout: config.attempt_timeout,
+            authorization: config.api_key.as_ref().map(|key| {
+                let bearer = format!("Bearer {}", key.reveal());
+                let mut value = HeaderValue::from_str(&bearer).expect("keys are ASCII");
+                value.set_sensitive(true);
+                value
+            }),
             idle: Mutex::default(),
         }
     }
@@ -98,7 +106,7 @@ impl Connections {
         deadline: Moment,
     ) -> Result<Opened, Failed> {
         while let Some(sender) = self.take_idle(endpoint) {
-            let request = request(endpoint, call, ticket);
+            let request = self.request(endpoint, call, ticket);
             match self.send(sender, request, deadline).await {
                 Ok(opened) => return Ok(opened),
                 // It was closed while it lay idle, before a byte of this request was written.
@@ -112,7 +120,7 @@ impl Connections {
             .await
             .unwrap_or_else(|_| Err("no connection in time".to_owned()))
             .map_err(Failed::BeforeSending)?;
-        self.send(sender, request(endpoint, call, ticket), deadline)
+        self.send(sender, self.request(endpoint, call, ticket), deadline)
             .await
     }
 
@@ -165,6 +173,28 @@ impl Connections {
         Err(last_error)
     }
 
+    fn request(&self, endpoint: &str, call: &Call, ticket: Option<Ticket>) -> Request<Full<Bytes>> {
+        let mut builder = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.target)
+            .header(header::HOST, authority(endpoint));
+        for (name, value) in &call.headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(value) = &self.authorization {
+            builder = builder.header(header::AUTHORIZATION, value);
+        }
+        if let Some(Ticket { client, sequence }) = ticket {
+            builder = builder.header(
+                crate::api::SESSION_HEADER,
+                format!("{client:032x}:{sequence}"),
+            );
+        }
+        builder
+            .body(Full::new(call.body.clone()))
+            .expect("targets and header values are ASCII by construction")
+    }
+
     fn take_idle(&self, endpoint: &str) -> Option<Sender> {
         let now = self.host.now();
         let mut idle = self.idle.lock().expect("no panic under this lock");
@@ -201,25 +231,6 @@ pub(super) async fn read_answer(mut body: Incoming) -> Result<Bytes, String> {
         }
     }
     Ok(bytes.freeze())
-}
-
-fn request(endpoint: &str, call: &Call, ticket: Option<Ticket>) -> Request<Full<Bytes>> {
-    let mut builder = Request::builder()
-        .method(call.method.clone())
-        .uri(&call.target)
-        .header(header::HOST, authority(endpoint));
-    for (name, value) in &call.headers {
-        builder = builder.header(name, value);
-    }
-    if let Some(Ticket { client, sequence }) = ticket {
-        builder = builder.header(
-            crate::api::SESSION_HEADER,
-            format!("{client:032x}:{sequence}"),
-        );
-    }
-    builder
-        .body(Full::new(call.body.clone()))
-        .expect("targets and header values are ASCII by construction")
 }
 
 fn authority(endpoint: &str) -> &str {

@@ -6,6 +6,7 @@ mod watch;
 pub use watch::{Watch, WatchItem};
 
 use crate::{
+    auth::ApiKey,
     http::{Problem, ProblemKind, percent_encode},
     wire::{
         CompactReply, CompactRequest, Consistency, DeleteReply, GetReply, KeySet, PutReply,
@@ -66,6 +67,8 @@ pub struct ClientConfig {
     pub retry: Retry,
     /// Whether commands are retried safely.
     pub sessions: Sessions,
+    /// What is shown to nodes that ask for a key. It travels as it is.
+    pub api_key: Option<ApiKey>,
 }
 
 impl ClientConfig {
@@ -78,6 +81,7 @@ impl ClientConfig {
             watch_silence: Duration::from_secs(20),
             retry: Retry::For(Duration::from_secs(15)),
             sessions: Sessions::Own,
+            api_key: None,
         }
     }
 
@@ -529,6 +533,7 @@ fn is_passing(kind: ProblemKind) -> bool {
         kind,
         ProblemKind::NoLeader
             | ProblemKind::Overloaded
+            | ProblemKind::RateLimited
             | ProblemKind::Unavailable
             | ProblemKind::ReadTimeout
             | ProblemKind::RequestTimeout

@@ -12,6 +12,12 @@ const TYPE_PREFIX: &str = "urn:holdfast:problem:";
 pub enum ProblemKind {
     /// The request is not one: 400.
     BadRequest,
+    /// It is not said, or not proved, who asks: 401.
+    Unauthenticated,
+    /// Who asks may not: 403.
+    InsufficientScope,
+    /// Who asks has asked too often lately: 429.
+    RateLimited,
     /// Nothing lives at this path: 404.
     UnknownRoute,
     /// A web page of another origin asks: 403.
@@ -56,8 +62,11 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [ProblemKind; 21] = [
+    pub const ALL: [ProblemKind; 24] = [
         ProblemKind::BadRequest,
+        ProblemKind::Unauthenticated,
+        ProblemKind::InsufficientScope,
+        ProblemKind::RateLimited,
         ProblemKind::UnknownRoute,
         ProblemKind::ForeignOrigin,
         ProblemKind::UnsupportedMediaType,
@@ -106,6 +115,21 @@ impl ProblemKind {
                 StatusCode::BAD_REQUEST,
                 "bad-request",
                 "The request cannot be understood",
+            ),
+            Self::Unauthenticated => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "An API key is asked for",
+            ),
+            Self::InsufficientScope => (
+                StatusCode::FORBIDDEN,
+                "insufficient-scope",
+                "The API key was not granted what this asks for",
+            ),
+            Self::RateLimited => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate-limited",
+                "Too many requests lately",
             ),
             Self::UnknownRoute => (
                 StatusCode::NOT_FOUND,

@@ -52,8 +52,12 @@ pub struct HttpLimits {
 
 /// What answers requests.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request. The future is dropped when the client goes away.
-    fn handle(&self, request: Request<Incoming>) -> BoxFuture<'_, Response<ReplyBody>>;
+    /// Answers one request of the client at `remote`. The future is dropped when the client goes away.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        remote: SocketAddr,
+    ) -> BoxFuture<'_, Response<ReplyBody>>;
 }
 
 /// What a server has seen.
@@ -210,9 +214,9 @@ impl Connection {
         };
         let io = HostIo::new(&self.host, stream, before, self.limits.write_timeout);
         let ended = if is_http2 {
-            self.serve_http2(io).await
+            self.serve_http2(io, peer).await
         } else {
-            self.serve_http1(io).await
+            self.serve_http1(io, peer).await
         };
         if let Err(error) = ended {
             self.stats.broken.fetch_add(1, Ordering::Relaxed);
@@ -220,10 +224,10 @@ impl Connection {
         }
     }
 
-    async fn serve_http1(&mut self, io: HostIo) -> hyper::Result<()> {
+    async fn serve_http1(&mut self, io: HostIo, peer: SocketAddr) -> hyper::Result<()> {
         let (host, handler, limits) = (self.host.clone(), self.handler.clone(), self.limits);
         let service =
-            service_fn(move |request| answer(host.clone(), handler.clone(), limits, request));
+            service_fn(move |request| answer(host.clone(), handler.clone(), limits, peer, request));
         let connection = http1::Builder::new()
             .timer(self.timer.clone())
             .header_read_timeout(limits.head_timeout)
@@ -237,13 +241,13 @@ impl Connection {
         .await
     }
 
-    async fn serve_http2(&mut self, io: HostIo) -> hyper::Result<()> {
+    async fn serve_http2(&mut self, io: HostIo, peer: SocketAddr) -> hyper::Result<()> {
         let (host, handler, limits) = (self.host.clone(), self.handler.clone(), self.limits);
         let streams = Streams::new(&host);
         let begun = streams.clone();
         let service = service_fn(move |request| {
             let open = begun.begin();
-            let answer = answer(host.clone(), handler.clone(), limits, request);
+            let answer = answer(host.clone(), handler.clone(), limits, peer, request);
             async move {
                 let response = answer.await?;
                 Ok::<_, Infallible>(response.map(|body| Watched::new(body, open)))
@@ -322,6 +326,7 @@ async fn answer(
     host: Host,
     handler: Arc<dyn Handler>,
     limits: HttpLimits,
+    peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     let head = head_bytes(&request);
@@ -335,7 +340,7 @@ async fn answer(
         )
         .into_response()
     } else {
-        handler.handle(request).await
+        handler.handle(request, peer).await
     };
     let date = HeaderValue::from_str(&http_date(host.unix_time())).expect("a date is ASCII");
     response.headers_mut().insert(header::DATE, date);

@@ -3,6 +3,7 @@
 // These tests are clients from outside: they use the operating system's sockets and threads.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod auth;
 mod client;
 mod commands;
 mod hostile;
@@ -12,5 +13,6 @@ mod openapi;
 #[path = "../process/ports.rs"]
 mod ports;
 mod proxy;
+mod rate;
 mod schema;
 mod watches;

@@ -3,7 +3,7 @@
 use crate::ports::free_ports;
 use holdfast_host::{Host, tokio_host};
 use holdfast_kv::Kv;
-use holdfast_node::{Node, config::NodeConfig};
+use holdfast_node::{Node, Rig, config::NodeConfig};
 use holdfast_replica::ReplicaHandle;
 use serde_json::Value;
 use std::{
@@ -41,8 +41,19 @@ impl TestNode {
         this
     }
 
+    /// One that is rigged.
+    pub fn start_rigged(rig: Rig, configure: impl FnOnce(&mut NodeConfig)) -> TestNode {
+        let this = TestNode::start_unready_rigged(rig, configure);
+        this.wait_until_ready();
+        this
+    }
+
     /// One that is not waited for.
     pub fn start_unready(configure: impl FnOnce(&mut NodeConfig)) -> TestNode {
+        TestNode::start_unready_rigged(Rig::default(), configure)
+    }
+
+    fn start_unready_rigged(rig: Rig, configure: impl FnOnce(&mut NodeConfig)) -> TestNode {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = NodeConfig::default();
         config.node.data = folder.path().join("data");
@@ -55,7 +66,7 @@ impl TestNode {
         configure(&mut config);
         let runtime = Runtime::new().expect("a runtime");
         let host = tokio_host::host(folder.path().to_owned(), runtime.handle().clone());
-        let start = Node::start(host.clone(), config.clone());
+        let start = Node::start_with(host.clone(), config.clone(), rig);
         let node = runtime.block_on(start).expect("starts");
         config.node.listen = node.address();
         TestNode {

@@ -6,6 +6,7 @@ mod cluster;
 mod curl;
 mod engine;
 mod folder;
+mod keys;
 mod life;
 mod ports;
 mod readme;

@@ -171,6 +171,7 @@ async fn simulate(stage: Stage, chosen: Chosen, mutant: Option<Mutant>) -> Told 
             observer: Some(stage.observer(node)),
             snapshot_chunk_bytes: snapshot_chunk_bytes as usize,
             snapshot_window,
+            ..Rig::default()
         };
         let (outside, config, stops) = (world.clone(), config(node, nodes, &chosen), stops.clone());
         world.machine(&name(node), move |host| {

@@ -220,7 +220,17 @@ impl Operation {
             Some(_) => &[P::TooLarge, P::RequestTimeout],
         };
         let any: &[P] = &[P::BadRequest, P::ForeignOrigin, P::HeadersTooLarge];
-        let groups = [any, body].into_iter();
+        let guarded: &[P] = match self.access {
+            Access::Probe => &[],
+            Access::Open => &[P::RateLimited],
+            Access::Scope(_) => &[
+                P::Unauthenticated,
+                P::InsufficientScope,
+                P::RateLimited,
+                P::Unavailable,
+            ],
+        };
+        let groups = [any, guarded, body].into_iter();
         let groups = groups.chain(self.refusals.iter().copied());
         groups.flatten().copied()
     }

@@ -1,0 +1,114 @@
+use crate::{
+    auth::{Authenticator, ConfiguredKeys, Grant, KeyHash, KeyId, StoredKey},
+    http::parse_rfc3339,
+};
+use holdfast_host::{Host, UnixTime};
+use serde::{Deserialize, Deserializer, de};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthSection {
+    /// Whether clients must say who they are.
+    pub mode: AuthMode,
+    /// `[[auth.keys]]`: keys that this node takes.
+    pub keys: Vec<AuthKey>,
+}
+
+/// Whether clients must say who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMode {
+    /// They need not, and may do everything.
+    #[default]
+    None,
+    /// They send an API key.
+    Keys,
+}
+
+/// `[[auth.keys]]`: what `engine keys new` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthKey {
+    /// The key's id, the part between `hf_` and the secret.
+    pub id: KeyId,
+    /// The hash of the key.
+    pub hash: KeyHash,
+    /// What it may be used for.
+    #[serde(deserialize_with = "grants")]
+    pub scopes: BTreeSet<Grant>,
+    /// From when on it opens nothing, such as `2027-01-01T00:00:00Z`.
+    #[serde(default, deserialize_with = "expiry")]
+    pub expires: Option<UnixTime>,
+    /// Whose it is, for people; nothing is done with it.
+    #[serde(default)]
+    pub name: String,
+}
+
+fn grants<'de, D: Deserializer<'de>>(de: D) -> Result<BTreeSet<Grant>, D::Error> {
+    let texts = Vec::<String>::deserialize(de)?;
+    let grants = texts
+        .iter()
+        .map(|text| text.parse().map_err(de::Error::custom));
+    grants.collect()
+}
+
+fn expiry<'de, D: Deserializer<'de>>(de: D) -> Result<Option<UnixTime>, D::Error> {
+    let text = String::deserialize(de)?;
+    let time = parse_rfc3339(&text).ok_or_else(|| {
+        de::Error::custom(format!(
+            "`{text}` is no time: write it as in 2027-01-01T00:00:00Z"
+        ))
+    })?;
+    Ok(Some(time))
+}
+
+impl AuthSection {
+    /// Whether clients are authenticated.
+    pub fn is_on(&self) -> bool {
+        self.mode == AuthMode::Keys
+    }
+
+    /// What authenticates clients as this says.
+    pub fn authenticator(&self, host: &Host) -> Authenticator {
+        if !self.is_on() {
+            return Authenticator::open(host);
+        }
+        let keys = self.keys.iter().map(|key| {
+            let stored = StoredKey {
+                hash: key.hash.clone(),
+                grants: key.scopes.iter().cloned().collect(),
+                expires: key.expires,
+                is_revoked: false,
+            };
+            (key.id, stored)
+        });
+        Authenticator::with_stores(host, vec![Arc::new(keys.collect::<ConfiguredKeys>())])
+    }
+
+    pub(super) fn fault(&self) -> Option<String> {
+        if !self.is_on() && !self.keys.is_empty() {
+            return Some(
+                "auth.keys lists keys, but auth.mode is none: nobody would be asked for one".into(),
+            );
+        }
+        if self.is_on() && self.keys.is_empty() {
+            return Some(
+                "auth.mode is keys, but auth.keys lists none: nobody could do anything. Make one with \
+                 `engine keys new` and put what it prints into the configuration"
+                    .into(),
+            );
+        }
+        let mut ids = BTreeSet::new();
+        self.keys.iter().find_map(|key| {
+            if key.scopes.is_empty() {
+                return Some(format!(
+                    "auth.keys: the key {} has no scopes, and opens nothing",
+                    key.id
+                ));
+            }
+            (!ids.insert(key.id)).then(|| format!("auth.keys lists the key {} twice", key.id))
+        })
+    }
+}
