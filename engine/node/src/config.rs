@@ -1,9 +1,11 @@
 //! What a node is told: a TOML file, overridden by command-line flags.
 
 mod auth;
+mod links;
 mod units;
 
 pub use auth::{AuthKey, AuthMode, AuthSection};
+pub use links::LinksSection;
 pub use units::{format_duration, parse_bytes, parse_duration};
 
 use serde::{Deserialize, Deserializer, de};
@@ -31,6 +33,8 @@ pub struct NodeConfig {
     pub auth: AuthSection,
     /// `[audit]`: what is told of changes.
     pub audit: AuditSection,
+    /// `[links]`: how links are checked.
+    pub links: LinksSection,
 }
 
 /// `[node]`

@@ -78,6 +78,7 @@ mod connection;
 mod core;
 mod disk;
 mod endpoint;
+mod entropy;
 mod faults;
 mod gate;
 mod host;

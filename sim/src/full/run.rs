@@ -2,7 +2,7 @@
 
 use super::{
     core::{Core, Counts, Event},
-    faults,
+    entropy, faults,
     tasks::remember_panics,
     world::{MARKS, World},
 };
@@ -93,6 +93,7 @@ where
     F: Future<Output = T>,
 {
     remember_panics();
+    entropy::tame();
     let thread = std::thread::Builder::new()
         .name(format!("seed {}", settings.plan.seed))
         .stack_size(STACK)

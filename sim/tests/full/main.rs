@@ -4,6 +4,7 @@ mod conformance;
 mod datagrams;
 mod determinism;
 mod disks;
+mod http;
 mod machines;
 mod plans;
 mod speed;
