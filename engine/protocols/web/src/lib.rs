@@ -20,6 +20,7 @@ pub mod sitemap;
 pub mod soft404;
 pub mod srcset;
 mod text;
+pub mod traps;
 pub mod urls;
 
 pub use fragments::Fragments;

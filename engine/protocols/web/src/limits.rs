@@ -13,6 +13,8 @@ pub struct Limits {
     pub raw_bytes: usize,
     /// Bytes of one attribute; the rest of it is not looked at.
     pub attribute_bytes: usize,
+    /// Attributes of one tag.
+    pub attributes: usize,
     /// Bytes of one style sheet inside a page.
     pub style_bytes: usize,
     /// Characters of a link's text.
@@ -36,6 +38,7 @@ impl Default for Limits {
             url_bytes: 8 << 10,
             raw_bytes: 2 << 10,
             attribute_bytes: 1 << 20,
+            attributes: 256,
             style_bytes: 4 << 20,
             text_chars: 200,
             title_chars: 300,
@@ -63,6 +66,14 @@ pub enum Problem {
     /// An attribute is longer than [`Limits::attribute_bytes`]; its end was not looked at.
     #[error("line {line}: an attribute is longer than {limit} bytes")]
     AttributeTooLong {
+        /// The line of its tag, from 1.
+        line: u32,
+        /// The limit.
+        limit: usize,
+    },
+    /// A tag has more attributes than [`Limits::attributes`]; the rest was not looked at.
+    #[error("line {line}: a tag has more than {limit} attributes")]
+    TooManyAttributes {
         /// The line of its tag, from 1.
         line: u32,
         /// The limit.

@@ -192,6 +192,12 @@ impl<'s, 'l, 't> Collector<'s, 'l, 't> {
             let limit = self.sink.limits.attribute_bytes;
             self.sink.problem(Problem::AttributeTooLong { line, limit });
         }
+        if tag.has_more {
+            let (line, _) = self.place();
+            let limit = self.sink.limits.attributes;
+            self.sink
+                .problem(Problem::TooManyAttributes { line, limit });
+        }
         let is_inert = self.templates > 0;
         if &*tag.name == b"template" && !self.foreign.is_foreign() {
             // A declarative shadow root is shown; a template in it is one of its own.
@@ -435,7 +441,7 @@ impl Emitter for Collector<'_, '_, '_> {
 
     #[inline]
     fn init_attribute(&mut self) {
-        self.tag.begin_attribute();
+        self.tag.begin_attribute(self.sink.limits.attributes);
     }
 
     #[inline]

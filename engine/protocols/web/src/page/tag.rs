@@ -1,16 +1,15 @@
 use std::{borrow::Cow, ops::Range};
 
-/// How many attributes of a tag are looked at.
-pub const ATTRIBUTE_LIMIT: usize = 256;
-
 /// The tag that is being read. Its buffers are used again for the next one.
 #[derive(Default)]
 pub struct Tag {
     pub name: Vec<u8>,
     pub is_end: bool,
     pub is_self_closing: bool,
-    /// More attributes than are looked at, or one too long.
+    /// One of its attributes is too long.
     pub is_cut: bool,
+    /// It has more attributes than are looked at.
+    pub has_more: bool,
     /// Names and values, one behind the other.
     bytes: Vec<u8>,
     attributes: Vec<Attribute>,
@@ -32,13 +31,14 @@ impl Tag {
         self.is_end = is_end;
         self.is_self_closing = false;
         self.is_cut = false;
+        self.has_more = false;
         self.is_skipping = false;
     }
 
-    pub fn begin_attribute(&mut self) {
-        self.is_skipping = self.attributes.len() >= ATTRIBUTE_LIMIT;
+    pub fn begin_attribute(&mut self, limit: usize) {
+        self.is_skipping = self.attributes.len() >= limit;
         if self.is_skipping {
-            self.is_cut = true;
+            self.has_more = true;
             return;
         }
         let at = self.bytes.len();

@@ -412,6 +412,16 @@ fn limits_are_kept_and_said() {
     );
     assert_eq!(page.links.len(), 2);
     let limits = Limits {
+        attributes: 2,
+        ..Limits::default()
+    };
+    let page = page_with("<a a b href=x><a a href=y>", limits);
+    assert_eq!(
+        page.problems,
+        [Problem::TooManyAttributes { line: 1, limit: 2 }]
+    );
+    assert_eq!(page.links.len(), 1);
+    let limits = Limits {
         style_bytes: 20,
         ..Limits::default()
     };

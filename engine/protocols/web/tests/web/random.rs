@@ -175,6 +175,7 @@ fn limits() -> Limits {
         url_bytes: 40,
         raw_bytes: 12,
         attribute_bytes: 60,
+        attributes: 4,
         style_bytes: 80,
         text_chars: 10,
         title_chars: 10,
