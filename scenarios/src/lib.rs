@@ -4,6 +4,7 @@
 //! The binary `seeds` runs scenarios seed by seed. It is not meant to be called by hand: `cargo xtask simulate` is.
 
 pub mod raft_kv;
+pub mod web;
 mod zoo;
 
 use holdfast_record::{Lane, SeedRecord, Timeline, worker::ScenarioInfo};

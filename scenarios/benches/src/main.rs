@@ -11,8 +11,9 @@ mod log;
 mod measure;
 mod raft;
 mod sim;
+mod site;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use holdfast_record::worker::BenchRow;
 use std::process::ExitCode;
 
@@ -23,18 +24,27 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(
     name = "benches",
-    about = "Measures speed, beside rivals in the same run"
+    about = "Measures speed, beside rivals in the same run",
+    args_conflicts_with_subcommands = true
 )]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// What to measure.
-    #[arg(value_enum)]
-    name: Bench,
+    #[arg(value_enum, required = true)]
+    name: Option<Bench>,
     /// Print a JSON array instead of a table.
     #[arg(long)]
     json: bool,
     /// Run this seed of raft-kv in the full lane and print its record, for `sim`: the lane wants a process for each.
     #[arg(long, value_name = "SEED")]
     full_seed: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the faulty site on loopback until standard input ends.
+    Site(site::Arguments),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -49,22 +59,26 @@ enum Bench {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Command::Site(arguments)) = &cli.command {
+        return match site::serve(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(error.as_ref()),
+        };
+    }
     if let Some(seed) = cli.full_seed {
         return match sim::full_seed(seed) {
             Ok(record) => {
                 println!("{record}");
                 ExitCode::SUCCESS
             }
-            Err(error) => {
-                eprintln!("benches: {error}");
-                ExitCode::FAILURE
-            }
+            Err(error) => failure(error.as_ref()),
         };
     }
     let rows = match cli.name {
-        Bench::Sim => sim::rows(),
-        Bench::Log => log::rows(),
-        Bench::Raft => raft::rows(),
+        Some(Bench::Sim) => sim::rows(),
+        Some(Bench::Log) => log::rows(),
+        Some(Bench::Raft) => raft::rows(),
+        None => Err("say what to measure".into()),
     };
     let printed = rows.and_then(|rows| match cli.json {
         true => serde_json::to_string(&rows).map_err(Into::into),
@@ -75,11 +89,13 @@ fn main() -> ExitCode {
             println!("{}", text.trim_end());
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("benches: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failure(error.as_ref()),
     }
+}
+
+fn failure(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("benches: {error}");
+    ExitCode::FAILURE
 }
 
 fn table(rows: &[BenchRow]) -> String {
