@@ -332,6 +332,7 @@ impl NodeConfig {
         self.fault_of_members()
             .or_else(|| self.fault_of_exposure())
             .or_else(|| self.auth.fault())
+            .or_else(|| self.links.fault())
             .or_else(|| self.fault_of_times())
             .or_else(|| self.fault_of_sizes())
     }

@@ -5,8 +5,9 @@ use crate::{
     folder::{DataFolder, FolderError, Identity},
     http::{HttpLimits, Server, ServerStats},
 };
-use holdfast_host::{Host, Listener};
+use holdfast_host::{Host, Listener, read_file};
 use holdfast_kv::Kv;
+use holdfast_links::{Links, LinksSettings, LinksWorker};
 use holdfast_raft::{Config, Membership};
 use holdfast_replica::{
     Extras, Mutant, Observer, ReplicaConfig, ReplicaHandle, SNAPSHOT_CHUNK_BYTES, Settings,
@@ -20,6 +21,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 const MAX_COMMAND_BYTES: usize = 8 << 20;
 /// Largest page cache of the tables, KiB.
 const TABLES_CACHE_KIB: u32 = 16 << 10;
+/// Largest file of trusted certificates.
+const MAX_ROOTS_BYTES: u64 = 16 << 20;
 /// How long an unanswered piece of a snapshot is waited for before it is sent again.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(2);
 /// For a follower that it hears from, a leader keeps log of as many bytes as it takes so many snapshots after.
@@ -66,6 +69,7 @@ pub struct Node {
     folder: DataFolder,
     replica: ReplicaHandle<Kv>,
     tables: TablesHandle,
+    links: Option<LinksWorker>,
     api: Arc<Api>,
     server: Server,
     lame_duck: Duration,
@@ -91,6 +95,9 @@ pub enum NodeError {
     /// The replica did not start.
     #[error(transparent)]
     Replica(#[from] StartError),
+    /// The link checker cannot start.
+    #[error("{0}")]
+    Links(String),
     /// The tables of the services cannot be used.
     #[error("{path}: {error}")]
     Tables {
@@ -126,11 +133,18 @@ impl Node {
             .blocking(move |disk| DataFolder::open(disk, &path, &identity))
             .await?;
         match serve(&host, &config, &folder, rig).await {
-            Ok((replica, tables, api, server)) => Ok(Node {
+            Ok(Parts {
+                replica,
+                tables,
+                links,
+                api,
+                server,
+            }) => Ok(Node {
                 host,
                 folder,
                 replica,
                 tables,
+                links,
                 api,
                 server,
                 lame_duck: config.node.lame_duck,
@@ -170,6 +184,8 @@ impl Node {
         self.host.sleep(self.lame_duck.min(drain)).await;
         self.server.shutdown(drain).await;
         self.replica.shutdown().await;
+        // Only now, so that it could give its lease back to whoever leads next.
+        drop(self.links);
         let folder = self.folder;
         self.host.blocking(move |disk| folder.close(disk)).await;
     }
@@ -192,7 +208,9 @@ async fn serve(
     config: &NodeConfig,
     folder: &DataFolder,
     rig: Rig,
-) -> Result<(ReplicaHandle<Kv>, TablesHandle, Arc<Api>, Server), NodeError> {
+) -> Result<Parts, NodeError> {
+    let mut links_settings = links_settings(host, config).await?;
+    links_settings.mutant = rig.tables_mutant;
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
     let replica = replica_config(config, folder, &rig);
@@ -204,6 +222,13 @@ async fn serve(
     };
     let replica = ReplicaHandle::start_with(host.clone(), replica, Kv::new(), extras).await?;
     let tables = TablesHandle::new(replica.disk(), changed);
+    let links = match config.links.enabled {
+        true => {
+            let worker = LinksWorker::start(host, tables.clone(), &links_settings);
+            Some(worker.map_err(|error| NodeError::Links(error.to_string()))?)
+        }
+        false => None,
+    };
     let stats = Arc::new(ServerStats::default());
     let api = Arc::new(Api::new(
         host,
@@ -230,7 +255,36 @@ async fn serve(
         data = %config.node.data.display(),
         "serving"
     );
-    Ok((replica, tables, api, server))
+    Ok(Parts {
+        replica,
+        tables,
+        links,
+        api,
+        server,
+    })
+}
+
+/// What serves.
+struct Parts {
+    replica: ReplicaHandle<Kv>,
+    tables: TablesHandle,
+    links: Option<LinksWorker>,
+    api: Arc<Api>,
+    server: Server,
+}
+
+/// The service's settings, with the certificates that it is to trust.
+async fn links_settings(host: &Host, config: &NodeConfig) -> Result<LinksSettings, NodeError> {
+    let Some(path) = config.links.roots.clone() else {
+        return Ok(config.links.settings(None));
+    };
+    let shown = path.display().to_string();
+    let read = host
+        .blocking(move |disk| read_file(disk, &path, MAX_ROOTS_BYTES))
+        .await;
+    let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let text = text.map_err(|error| NodeError::Links(format!("links.roots, {shown}: {error}")))?;
+    Ok(config.links.settings(Some(text)))
 }
 
 async fn open_tables(host: &Host, folder: &DataFolder, rig: &Rig) -> Result<Tables, NodeError> {
@@ -241,7 +295,7 @@ async fn open_tables(host: &Host, folder: &DataFolder, rig: &Rig) -> Result<Tabl
     };
     let path = options.path.display().to_string();
     let (now, rng) = (host.unix_time(), host.rng("tables"));
-    let services = Services::new();
+    let services = Services::new().with(Links);
     let opened = host.blocking(move |disk| Tables::open(disk, now, services, options, rng));
     opened
         .await

@@ -1,5 +1,8 @@
-use super::{ConfigError, units};
+use super::units;
+use holdfast_http::{Addresses, tls::Roots};
 use holdfast_links::LinksSettings;
+use holdfast_web::robots::ProductToken;
+use http::HeaderValue;
 use serde::Deserialize;
 use std::{path::PathBuf, time::Duration};
 
@@ -51,26 +54,33 @@ impl Default for LinksSection {
 }
 
 impl LinksSection {
-    /// What the service is told; the certificates are read by whoever starts it.
-    pub fn settings(&self) -> Result<LinksSettings, ConfigError> {
-        use holdfast_http::Addresses;
-        let product = holdfast_web::robots::ProductToken::new(&self.product);
-        let product = product.map_err(|error| ConfigError::invalid("links.product", error))?;
-        for (name, value) in [
-            ("links.per_host", self.per_host),
-            ("links.in_flight", self.in_flight),
-        ] {
+    /// What is wrong with it.
+    pub(super) fn fault(&self) -> Option<String> {
+        if let Err(error) = ProductToken::new(&self.product) {
+            return Some(format!("links.product: {error}"));
+        }
+        if HeaderValue::from_str(&self.user_agent).is_err() {
+            return Some("links.user_agent cannot be sent as a header".into());
+        }
+        for (name, value) in [("per_host", self.per_host), ("in_flight", self.in_flight)] {
             if !(1..=10_000).contains(&value) {
-                return Err(ConfigError::invalid(name, "must be from 1 to 10,000"));
+                return Some(format!("links.{name} must be from 1 to 10,000"));
             }
         }
         let second = Duration::from_secs(1);
         if self.lease < second / 4 || self.lease > second * 600 {
-            let reason = "must be from a quarter of a second to ten minutes";
-            return Err(ConfigError::invalid("links.lease", reason));
+            return Some("links.lease must be from 250 ms to 10 min".into());
         }
-        Ok(LinksSettings {
-            product,
+        None
+    }
+
+    /// What the service is told, given what is in the file of certificates.
+    ///
+    /// # Panics
+    /// When the section has a fault.
+    pub fn settings(&self, roots: Option<String>) -> LinksSettings {
+        LinksSettings {
+            product: ProductToken::new(&self.product).expect("it is valid"),
             user_agent: self.user_agent.clone(),
             per_host: self.per_host,
             in_flight: self.in_flight,
@@ -80,8 +90,9 @@ impl LinksSection {
                 true => Addresses::Public,
                 false => Addresses::Any,
             },
+            roots: roots.map_or(Roots::Bundled, Roots::Pem),
             lease: self.lease,
             ..LinksSettings::default()
-        })
+        }
     }
 }
