@@ -46,10 +46,8 @@ impl Foreign {
         if self.open.is_empty() && !matches!(name, b"svg" | b"math") {
             return;
         }
-        if self.contents() != Space::Html && breaks_out(tag) {
-            while self.contents() != Space::Html {
-                self.open.pop();
-            }
+        if breaks_out(tag) {
+            self.break_out();
         }
         let is_annotation = self
             .open
@@ -79,9 +77,19 @@ impl Foreign {
         }
     }
 
+    /// Goes back to where HTML is allowed.
+    fn break_out(&mut self) {
+        while self.contents() != Space::Html {
+            self.open.pop();
+        }
+    }
+
     /// Follows an end tag.
     pub fn end(&mut self, name: &[u8]) {
-        if let Some(at) = self.open.iter().rposition(|open| open.name == name) {
+        if matches!(name, b"p" | b"br") {
+            // They make elements of HTML, although they are end tags.
+            self.break_out();
+        } else if let Some(at) = self.open.iter().rposition(|open| open.name == name) {
             self.open.truncate(at);
         }
     }

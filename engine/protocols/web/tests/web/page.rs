@@ -207,6 +207,10 @@ fn svg_has_its_own_links() {
         &["anchor a@href x"],
     );
     check(
+        "<svg></p><textarea><a href=no></textarea><a href=x>",
+        &["anchor a@href x"],
+    );
+    check(
         "<svg><![CDATA[<a href=no>]]><a href=x></svg><![CDATA[<a href=y>]]>",
         &["anchor a@href x"],
     );
