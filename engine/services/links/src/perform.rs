@@ -358,9 +358,8 @@ impl Checker {
     async fn answers_everything(&self, document: &Url, task: &Task) -> bool {
         let gate = self.gate(task);
         self.probes
-            .answer(&self.client, &gate, document)
+            .answers_everything(&self.client, &gate, document)
             .await
-            .is_some()
     }
 
     async fn is_soft_404(
