@@ -15,6 +15,7 @@ mod judge;
 mod perform;
 mod probe;
 pub mod query;
+pub mod report;
 mod robots;
 mod service;
 mod traps;
