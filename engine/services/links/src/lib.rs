@@ -18,6 +18,7 @@ pub mod query;
 pub mod report;
 mod robots;
 mod service;
+pub mod time;
 mod traps;
 mod verdict;
 mod worker;

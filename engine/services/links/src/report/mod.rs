@@ -19,7 +19,7 @@ mod occurrences;
 mod sarif;
 mod text;
 mod totals;
-mod when;
+pub(crate) mod when;
 mod words;
 
 pub use compare::{

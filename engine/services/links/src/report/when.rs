@@ -6,7 +6,7 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_DAY: u64 = 86_400_000;
 
 /// Shows a time as RFC 3339 has it, with milliseconds: `2026-03-01T12:00:00.000Z`.
-pub(super) struct Rfc3339(pub u64);
+pub(crate) struct Rfc3339(pub u64);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
