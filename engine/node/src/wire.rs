@@ -147,12 +147,15 @@ pub struct RangeReply {
     pub revision: u64,
     /// The pairs, in the order of their keys.
     pub kvs: Vec<KeyValue>,
-    /// How many keys are in the range, whatever the limit; but counted no further than to 10,000, or to the last pair
+    /// How many keys are in the range from this page on, whatever the limit; but counted no further than to 10,000, or to the last pair
     /// here.
     pub count: u64,
     /// Whether the limit cut the answer short: ask again from the key after the last. When only a count was asked for:
     /// whether there may be more keys than were counted.
     pub more: bool,
+    /// The cursor of the next page, when there is one: the same query with this as its `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A compaction order, and its answer.

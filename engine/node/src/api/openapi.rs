@@ -4,7 +4,7 @@
 //! that the tests check every answer against. Deriving them would cost each build a macro crate, and would describe
 //! what serde does, not what the interface promises.
 
-use super::table::{Content, Effect, Kind, Operation, Parameter, Path, Place, Service};
+use super::table::{Caching, Content, Effect, Kind, Operation, Parameter, Path, Place, Service};
 use crate::http::ProblemKind;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -156,6 +156,10 @@ fn responses(operation: &Operation) -> Value {
     }
     let mut responses = Map::new();
     responses.insert(reply.status.to_string(), success);
+    if reply.caching == Caching::ByTag {
+        let described = json!({"description": "The client has it: its `ETag` is among those of `If-None-Match`."});
+        responses.insert("304".to_owned(), described);
+    }
     let mut refusals = BTreeMap::<u16, Vec<ProblemKind>>::new();
     for kind in operation.refusals() {
         let kinds = refusals.entry(kind.status().as_u16()).or_default();

@@ -1,7 +1,11 @@
 //! HTTP over a [`Host`](holdfast_host::Host): hyper's protocol code on the host's streams, tasks and clock.
 
 mod body;
+pub mod conditional;
 mod date;
+pub mod events;
+pub mod idempotency;
+pub mod page;
 mod problem;
 mod query;
 mod request_id;

@@ -18,6 +18,16 @@ pub enum ProblemKind {
     InsufficientScope,
     /// Who asks has asked too often lately: 429.
     RateLimited,
+    /// The cursor is none of this list's: 400.
+    InvalidCursor,
+    /// There is no `Idempotency-Key`: 400.
+    IdempotencyKeyMissing,
+    /// The `Idempotency-Key` was another request's; this one was not carried out: 422.
+    IdempotencyKeyReused,
+    /// The request of this `Idempotency-Key` is being carried out: 409.
+    IdempotencyInProgress,
+    /// The request must say which version it means to change: 428.
+    PreconditionRequired,
     /// Nothing lives at this path: 404.
     UnknownRoute,
     /// A web page of another origin asks: 403.
@@ -62,11 +72,16 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [ProblemKind; 24] = [
+    pub const ALL: [ProblemKind; 29] = [
         ProblemKind::BadRequest,
         ProblemKind::Unauthenticated,
         ProblemKind::InsufficientScope,
         ProblemKind::RateLimited,
+        ProblemKind::InvalidCursor,
+        ProblemKind::IdempotencyKeyMissing,
+        ProblemKind::IdempotencyKeyReused,
+        ProblemKind::IdempotencyInProgress,
+        ProblemKind::PreconditionRequired,
         ProblemKind::UnknownRoute,
         ProblemKind::ForeignOrigin,
         ProblemKind::UnsupportedMediaType,
@@ -130,6 +145,31 @@ impl ProblemKind {
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate-limited",
                 "Too many requests lately",
+            ),
+            Self::InvalidCursor => (
+                StatusCode::BAD_REQUEST,
+                "invalid-cursor",
+                "The cursor is not one of this list",
+            ),
+            Self::IdempotencyKeyMissing => (
+                StatusCode::BAD_REQUEST,
+                "idempotency-key-missing",
+                "An Idempotency-Key is asked for",
+            ),
+            Self::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The Idempotency-Key was used for another request",
+            ),
+            Self::IdempotencyInProgress => (
+                StatusCode::CONFLICT,
+                "idempotency-in-progress",
+                "The request of this Idempotency-Key is being carried out",
+            ),
+            Self::PreconditionRequired => (
+                StatusCode::PRECONDITION_REQUIRED,
+                "precondition-required",
+                "The request must say which version it means",
             ),
             Self::UnknownRoute => (
                 StatusCode::NOT_FOUND,

@@ -6,6 +6,7 @@
 mod auth;
 mod client;
 mod commands;
+mod conventions;
 mod hostile;
 mod limits;
 mod node;

@@ -174,6 +174,15 @@ pub(super) struct Reply {
     pub content: Content,
     /// Names and meanings of headers.
     pub headers: &'static [(&'static str, &'static str)],
+    /// Whether a client that has it already may be told so (304).
+    pub caching: Caching,
+}
+
+/// Whether `If-None-Match` saves a client an answer that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caching {
+    ByTag,
+    No,
 }
 
 /// What carries an operation out.
@@ -272,6 +281,7 @@ impl Reply {
             about,
             content: Content::Json(schema),
             headers: &[],
+            caching: Caching::No,
         }
     }
 
@@ -282,6 +292,7 @@ impl Reply {
             about,
             content: Content::Text(media_type),
             headers: &[],
+            caching: Caching::No,
         }
     }
 }
