@@ -341,10 +341,9 @@ pub(super) fn page_path(page: usize) -> String {
     format!("/p/{page}.html")
 }
 
-/// The target of `href` on the page `url`; the text itself when it is no URL.
-pub(super) fn resolve(url: &str, href: &str) -> String {
-    let base = Url::parse(url).expect("pages have URLs");
-    let joined = base.join(href);
+/// The target of `href` on the page `url`, as [`Truth`] has it: the text itself when the two make no URL.
+pub fn resolve(url: &str, href: &str) -> String {
+    let joined = Url::parse(url).and_then(|base| base.join(href));
     joined.map_or_else(|_| href.trim().to_string(), String::from)
 }
 

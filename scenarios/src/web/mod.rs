@@ -18,6 +18,7 @@ mod text;
 mod truth;
 
 pub use answer::{Answer, Body, Fault, Reply, Request};
+pub use build::resolve;
 pub use place::{DECOYS, PLACES, Place};
 pub use shape::{Addresses, StaticShape};
 pub use truth::{Expectation, Mismatch, Score, Truth, Verdict, normal};

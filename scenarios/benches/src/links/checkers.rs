@@ -2,6 +2,7 @@
 
 use super::process::{self, Usage};
 use crate::measure::Result;
+use holdfast_scenarios::web::resolve;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -150,8 +151,8 @@ impl Checker {
             .and_then(|text| self.read(&text));
         let broken = broken.map_err(|error| {
             let words = std::fs::read_to_string(&errors).unwrap_or_default();
-            let last = words.trim().lines().next_back().unwrap_or_default();
-            format!("it did not say what it found ({error}): {last}")
+            let first = words.trim().lines().next().unwrap_or_default();
+            format!("it did not say what it found ({error}): {first}")
         })?;
         Ok(Done { broken, usage })
     }
@@ -213,13 +214,17 @@ fn linkchecker(text: &str) -> Result<Vec<String>> {
         let found = head.iter().position(|column| column == name);
         found.ok_or(format!("there is no column {name}"))
     };
-    let (written, url) = (column("urlname")?, column("url")?);
+    let (written, parent, base) = (column("urlname")?, column("parentname")?, column("base")?);
     let (valid, warning) = (column("valid")?, column("warningstring")?);
     let mut broken = BTreeSet::new();
     for row in rows.filter(|row| row.len() == head.len()) {
         if row[valid] == "False" || row[warning].contains("Anchor") {
-            let target = if row[url].is_empty() { written } else { url };
-            broken.insert(row[target].clone());
+            // Its column `url` names where redirects led to: what the page says counts.
+            let page = if row[base].is_empty() { parent } else { base };
+            broken.insert(match row[page].is_empty() {
+                true => row[written].clone(),
+                false => resolve(&row[page], &row[written]),
+            });
         }
     }
     Ok(broken.into_iter().collect())
@@ -275,8 +280,10 @@ mod tests {
 
     #[test]
     fn rows_of_linkchecker_may_hold_quotes_and_line_ends() {
-        let text = "# comment\nurlname;valid;url;warningstring\n\
-                    \"a;b\";False;;\nx;True;http://a/#y;\"Anchor \"\"y\"\"\nnot found\"\nz;True;http://a/z;\n# end\n";
-        assert_eq!(linkchecker(text).unwrap(), ["a;b", "http://a/#y"]);
+        let text = "# comment\nurlname;parentname;base;valid;warningstring\n\
+                    \"a;b\";;;False;\n#y;http://a/;;True;\"Anchor \"\"y\"\"\nnot found\"\nz;http://a/;;True;\n\
+                    x;http://a/b;http://a/c/;False;\n# end\n";
+        let broken = ["a;b", "http://a/#y", "http://a/c/x"];
+        assert_eq!(linkchecker(text).unwrap(), broken);
     }
 }
