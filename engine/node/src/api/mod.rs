@@ -88,6 +88,8 @@ pub struct Api {
     /// The OpenAPI document.
     described: Bytes,
     about: About,
+    /// How the node's own origin begins.
+    scheme: &'static str,
     authenticator: Authenticator,
     rate: Option<RateLimiter>,
     audit_log: LogAudit,
@@ -128,6 +130,11 @@ impl Api {
                 cluster_id: config.cluster.identity(),
                 members: config.members(),
             },
+            scheme: if config.tls.is_on() {
+                "https://"
+            } else {
+                "http://"
+            },
             authenticator: config.auth.authenticator(host),
             rate: RateLimiter::new(host, &config.limits),
             audit,
@@ -161,7 +168,7 @@ impl Api {
         let (path, values) = found?;
         let operation = path.operation(&head.method);
         witness.operation = operation;
-        origin::check(head)?;
+        origin::check(head, self.scheme)?;
         let Some(operation) = operation else {
             return Err(table::method_not_allowed(path, &head.method));
         };

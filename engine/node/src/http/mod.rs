@@ -12,6 +12,7 @@ mod request_id;
 mod rt;
 mod server;
 mod streams;
+mod tls;
 
 pub use body::{ReplyBody, Upload};
 pub use date::{http_date, parse_rfc3339, rfc3339};
@@ -20,3 +21,4 @@ pub use query::{Query, percent_decode, percent_encode};
 pub use request_id::{REQUEST_ID_HEADER, RequestIds};
 pub use rt::{HostExecutor, HostIo, HostTimer};
 pub use server::{Handler, HttpLimits, Server, ServerStats};
+pub use tls::{Acceptor, TlsAcceptor, TlsConnector, TlsError};
