@@ -11,6 +11,7 @@ mod query;
 mod request_id;
 mod server;
 mod streams;
+mod tls;
 
 pub use body::{ReplyBody, Upload};
 pub use date::{http_date, parse_rfc3339, rfc3339};
@@ -19,3 +20,4 @@ pub use problem::{Document, Problem, ProblemKind};
 pub use query::{Query, percent_decode, percent_encode};
 pub use request_id::{REQUEST_ID_HEADER, RequestIds};
 pub use server::{Handler, HttpLimits, Server, ServerStats};
+pub use tls::{Acceptor, TlsAcceptor, TlsConnector, TlsError};
