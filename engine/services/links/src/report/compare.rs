@@ -21,6 +21,18 @@ pub enum Change {
     Unclear,
 }
 
+impl Change {
+    /// Its name before programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Change::NewlyBroken => "newly_broken",
+            Change::StillBroken => "still_broken",
+            Change::Fixed => "fixed",
+            Change::Unclear => "unclear",
+        }
+    }
+}
+
 /// How many links changed in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ComparisonCounts {

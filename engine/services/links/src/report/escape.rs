@@ -3,8 +3,8 @@
 /// What stands for a character that a format cannot hold: U+FFFD.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Appends `text` for HTML, as text or inside a quoted attribute. Control characters are replaced: HTML holds no NUL,
-/// and the others are not for reading.
+/// Appends `text` for HTML, as text or inside a quoted attribute. Control characters and noncharacters are replaced: HTML
+/// has no place for them (section 13.2.3.5 of the standard, "preprocessing the input stream").
 pub(super) fn html(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
@@ -14,10 +14,15 @@ pub(super) fn html(text: &str, out: &mut String) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push(REPLACEMENT),
+            c if c.is_control() || is_noncharacter(c) => out.push(REPLACEMENT),
             c => out.push(c),
         }
     }
+}
+
+/// What Unicode sets aside for use inside programs (section 23.7).
+fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
 }
 
 /// Appends `text` for XML 1.0, as text or inside a quoted attribute. Characters that XML 1.0 forbids even as references
