@@ -1,7 +1,7 @@
 //! JSON (RFC 8259): an object `{"job": ..., "results": [...]}`, one result a line; and JSON Lines, results alone.
 //!
-//! Members are those of [`CheckJob`] and [`LinkResult`]. Times are nanoseconds since the epoch, ids 64-bit numbers: both
-//! can be greater than what JavaScript holds exactly.
+//! Members are those of [`CheckJob`] and [`LinkResult`]. Times are nanoseconds since the epoch, ids 64-bit numbers:
+//! both can be greater than what JavaScript holds exactly.
 
 use super::{Change, Writer};
 use crate::{CheckJob, LinkResult};

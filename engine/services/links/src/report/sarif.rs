@@ -1,13 +1,14 @@
 //! SARIF 2.1.0 (OASIS Standard, 27 March 2020), which code scanning reads.
 //!
-//! One rule for each verdict that asks something of somebody, in the order of [`Verdict::ALL`]; one result for each link
-//! with such a verdict: `error` if it is broken, `warning` if it may be, `note` if it has moved. The location is the page's
-//! URL and the place of the tag; start pages stand on no page and are their own location. The fingerprint is made
-//! of verdict, page, target, kind and the number of the link among its twins, so it survives edits of the page.
+//! One rule for each verdict that asks something of somebody, in the order of [`Verdict::ALL`]; one result for each
+//! link with such a verdict: `error` if it is broken, `warning` if it may be, `note` if it has moved. The location is
+//! the page's URL and the place of the tag; start pages stand on no page and are their own location. The fingerprint
+//! is made of verdict, page, target, kind and the number of the link among its twins, so it survives edits of the
+//! page.
 //!
 //! What changed since the job before is a property, `change`. It is no `baselineState`: that would have to stand at
-//! every result (section 3.27.24), and only broken links are compared. GitHub takes 25,000 results in a file: a report of
-//! more is for other readers.
+//! every result (section 3.27.24), and only broken links are compared. GitHub takes 25,000 results in a file: a
+//! report of more is for other readers.
 
 use super::{
     Change, Severity, Writer, json, kind_name, meaning,
@@ -165,9 +166,9 @@ fn message(result: &LinkResult, verdict: Verdict) -> String {
     }
 }
 
-/// A text that is no template and holds no links: braces begin placeholders and are written twice (section 3.11.5), and
-/// what would make a link of `[a](b)` is pulled apart, since outside of links nothing escapes brackets (section 3.11.6).
-/// The target as it is stands among the properties.
+/// A text that is no template and holds no links: braces begin placeholders and are written twice (section 3.11.5),
+/// and what would make a link of `[a](b)` is pulled apart, since outside of links nothing escapes brackets (section
+/// 3.11.6). The target as it is stands among the properties.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

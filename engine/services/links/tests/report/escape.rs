@@ -309,7 +309,8 @@ proptest! {
     #[test]
     fn junit_is_read_back(links in links()) {
         let xml = write(Format::Junit, &links);
-        let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+        // The production Char of XML 1.0; surrogates are no characters here.
+        let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
         prop_assert!(xml.chars().all(allowed));
         let elements = read_xml(&xml);
         let cases: Vec<_> = elements.iter().filter(|(name, _)| name == "testcase").collect();
