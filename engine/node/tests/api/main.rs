@@ -16,4 +16,5 @@ mod ports;
 mod proxy;
 mod rate;
 mod schema;
+mod tls;
 mod watches;
