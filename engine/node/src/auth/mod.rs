@@ -6,11 +6,10 @@
 //!
 //! What is not authenticated is the port on which the nodes of a cluster speak with each other.
 
-mod key;
 mod scope;
 mod store;
 
-pub use key::{ApiKey, KeyHash, KeyId, MalformedHash, MalformedId, MalformedKey};
+pub use holdfast_keys::{ApiKey, KeyHash, KeyId, MalformedHash, MalformedId, MalformedKey};
 pub use scope::{Grant, Grants, Scope, UnknownScope};
 pub use store::{CachedKeys, ConfiguredKeys, KeyStore, StoreError, StoredKey};
 
