@@ -6,7 +6,7 @@ use holdfast_host::{Host, tokio_host};
 use holdfast_node::race::{First, first};
 use std::{
     future::Future,
-    io::{self, IsTerminal},
+    io::{self, BufWriter, IsTerminal, Write},
     path::{Component, Path, PathBuf},
     process::ExitCode,
 };
@@ -49,6 +49,52 @@ pub fn without_parents(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(resolved)
+}
+
+/// A folder that is removed when it is dropped, or with [`tempfile::TempDir::close`] and a word about it.
+pub fn scratch_folder() -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("holdfast-").tempdir()
+}
+
+/// Where a command writes what it was asked for.
+pub struct Output {
+    writer: BufWriter<Box<dyn Write>>,
+    is_coloured: bool,
+}
+
+impl Output {
+    /// A file, which is created or written anew; without one, standard output.
+    pub fn open(file: Option<&Path>) -> io::Result<Output> {
+        let wrap = |writer: Box<dyn Write>, is_coloured| Output {
+            writer: BufWriter::new(writer),
+            is_coloured,
+        };
+        let Some(path) = file else {
+            let stdout = io::stdout();
+            // See https://no-color.org.
+            let is_coloured = stdout.is_terminal() && environment("NO_COLOR").is_none();
+            return Ok(wrap(Box::new(stdout), is_coloured));
+        };
+        let created = std::fs::File::create(path);
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        Ok(wrap(Box::new(created.map_err(named)?), false))
+    }
+
+    /// Whether it goes to somebody's terminal, who likes colours.
+    pub fn is_coloured(&self) -> bool {
+        self.is_coloured
+    }
+
+    /// Writes.
+    pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)
+    }
+
+    /// Writes what still waits to be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
 }
 
 /// A variable of the environment, unless it is empty; what is not UTF-8 in it is replaced.
