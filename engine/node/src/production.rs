@@ -11,13 +11,25 @@ use std::{
     process::ExitCode,
 };
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Handle},
     signal::unix::{SignalKind, signal},
 };
 use tracing_subscriber::EnvFilter;
 
 /// Runs `program` on a fresh runtime, with a host whose relative paths begin at the working directory.
 pub fn run<F: Future<Output = ExitCode>>(program: impl FnOnce(Host) -> F) -> ExitCode {
+    run_on(tokio_host::host, program)
+}
+
+/// The same for a program whose files need not outlive it: nothing is synced.
+pub fn run_scratch<F: Future<Output = ExitCode>>(program: impl FnOnce(Host) -> F) -> ExitCode {
+    run_on(tokio_host::scratch_host, program)
+}
+
+fn run_on<F: Future<Output = ExitCode>>(
+    host: fn(PathBuf, Handle) -> Host,
+    program: impl FnOnce(Host) -> F,
+) -> ExitCode {
     let runtime = match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -25,7 +37,7 @@ pub fn run<F: Future<Output = ExitCode>>(program: impl FnOnce(Host) -> F) -> Exi
             return ExitCode::FAILURE;
         }
     };
-    let host = tokio_host::host(PathBuf::from("."), runtime.handle().clone());
+    let host = host(PathBuf::from("."), runtime.handle().clone());
     let code = runtime.block_on(program(host));
     // Detached tasks have nothing left to say; blocking jobs under way are waited for in vain.
     runtime.shutdown_background();

@@ -12,6 +12,11 @@ pub enum Links {
 }
 
 impl Links {
+    /// Whether it keeps nothing.
+    pub fn is_scratch(&self) -> bool {
+        matches!(self, Links::Check(_))
+    }
+
     /// What of `connection` does not go with this, for people.
     pub fn conflict(&self, connection: &Connection) -> Option<&'static str> {
         let Links::Check(_) = self;

@@ -18,13 +18,7 @@ use holdfast_node::{
 use holdfast_replica::{Consistency, Rejection, RequestError};
 use holdfast_tables::{CallError, TablesHandle};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::{
-    io,
-    path::PathBuf,
-    pin::Pin,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io, path::PathBuf, pin::Pin, process::ExitCode, time::Duration};
 
 /// Exit code when something is broken.
 const BROKEN: u8 = 1;
@@ -32,6 +26,8 @@ const BROKEN: u8 = 1;
 const UNCHECKED: u8 = 2;
 /// Exit code when a signal has ended it: that of a shell for SIGINT.
 const INTERRUPTED: u8 = 130;
+/// The variable of the environment that names a file of trusted certificates, as OpenSSL reads it.
+const ROOTS_VARIABLE: &str = "SSL_CERT_FILE";
 /// How often it is looked at least how far the job is, and the pause that there is at least.
 const LOOK: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_millis(20);
@@ -97,7 +93,8 @@ pub struct Check {
     /// The User-Agent header
     #[arg(long, value_name = "TEXT")]
     user_agent: Option<String>,
-    /// A PEM file of certificates that are trusted instead of the bundled ones
+    /// A PEM file of certificates that are trusted instead of the bundled ones; without it, SSL_CERT_FILE of the
+    /// environment is taken
     #[arg(long, value_name = "FILE")]
     roots: Option<PathBuf>,
     /// Show no progress
@@ -176,7 +173,9 @@ impl Check {
         if let Some(user_agent) = &self.user_agent {
             links.user_agent.clone_from(user_agent);
         }
-        links.roots = self.roots.as_deref().map(without_parents).transpose()?;
+        let of_environment = || production::environment(ROOTS_VARIABLE).map(PathBuf::from);
+        let roots = self.roots.clone().or_else(of_environment);
+        links.roots = roots.as_deref().map(without_parents).transpose()?;
         Ok(config)
     }
 
