@@ -6,6 +6,7 @@ use crate::{
     http::{Acceptor, HttpLimits, Server, ServerStats, TlsAcceptor},
 };
 use holdfast_host::{Host, Listener, read_file};
+use holdfast_keys::Keys;
 use holdfast_kv::Kv;
 use holdfast_links::{Links, LinksSettings, LinksWorker};
 use holdfast_raft::{Config, Membership};
@@ -320,7 +321,7 @@ pub(crate) async fn open_tables(
     };
     let path = options.path.display().to_string();
     let (now, rng) = (host.unix_time(), host.rng("tables"));
-    let services = Services::new().with(Links);
+    let services = Services::new().with(Links).with(Keys);
     let opened = host.blocking(move |disk| Tables::open(disk, now, services, options, rng));
     opened
         .await
