@@ -251,6 +251,7 @@ async fn serve(
         host,
         config,
         replica.clone(),
+        tables.clone(),
         stats.clone(),
         rig.audit,
     ));

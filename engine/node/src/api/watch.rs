@@ -69,7 +69,13 @@ impl Watches {
         self.closing.send_replace(true);
     }
 
-    fn admit(&self) -> Result<Slot, Problem> {
+    /// Tells when they all are to end.
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    /// Takes a place among the streams that may be open.
+    pub fn admit(&self) -> Result<Slot, Problem> {
         if *self.closing.borrow() {
             let detail = "the node is stopping";
             return Err(Problem::new(ProblemKind::Unavailable, detail));
@@ -85,7 +91,7 @@ impl Watches {
 }
 
 /// A watch's place among those allowed; given back when it is dropped.
-struct Slot(Arc<AtomicUsize>);
+pub(super) struct Slot(Arc<AtomicUsize>);
 
 impl Drop for Slot {
     fn drop(&mut self) {

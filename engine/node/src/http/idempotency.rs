@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// The header's name.
 pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
+/// On an answer that was given before: the request had been carried out under its key.
+pub const REPLAYED_HEADER: &str = "idempotent-replayed";
 /// Longest key.
 const MAX_LETTERS: usize = 255;
 
@@ -92,6 +94,11 @@ impl Fingerprint {
         }
         let digest = context.finish();
         Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+
+    /// Its first 64 bits: enough to tell apart what one client calls by one name.
+    pub fn short(&self) -> u64 {
+        u64::from_le_bytes(*self.0.first_chunk().expect("32 bytes"))
     }
 }
 

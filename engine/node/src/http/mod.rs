@@ -13,7 +13,7 @@ mod server;
 mod streams;
 mod tls;
 
-pub use body::{ReplyBody, Upload};
+pub use body::{BrokenOff, ReplyBody, Upload};
 pub use date::{http_date, parse_rfc3339, rfc3339};
 pub use holdfast_http::rt::{HostExecutor, HostIo, HostTimer};
 pub use problem::{Document, Problem, ProblemKind};

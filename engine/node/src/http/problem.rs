@@ -32,6 +32,16 @@ pub enum ProblemKind {
     UnknownRoute,
     /// A web page of another origin asks: 403.
     ForeignOrigin,
+    /// There is nothing of this name: 404.
+    NotFound,
+    /// It is in a status in which this cannot be done: 409.
+    WrongStatus,
+    /// So many are kept, and no more: 409.
+    QuotaReached,
+    /// None of the formats that are accepted can be given: 406.
+    NotAcceptable,
+    /// A mistake of the program; certainly not carried out: 500.
+    Internal,
     /// The key is not there: 404.
     KeyNotFound,
     /// The path does not take this method: 405.
@@ -72,7 +82,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [ProblemKind; 29] = [
+    pub const ALL: [ProblemKind; 34] = [
         ProblemKind::BadRequest,
         ProblemKind::Unauthenticated,
         ProblemKind::InsufficientScope,
@@ -85,6 +95,11 @@ impl ProblemKind {
         ProblemKind::UnknownRoute,
         ProblemKind::ForeignOrigin,
         ProblemKind::UnsupportedMediaType,
+        ProblemKind::NotFound,
+        ProblemKind::WrongStatus,
+        ProblemKind::QuotaReached,
+        ProblemKind::NotAcceptable,
+        ProblemKind::Internal,
         ProblemKind::KeyNotFound,
         ProblemKind::MethodNotAllowed,
         ProblemKind::RequestTimeout,
@@ -185,6 +200,31 @@ impl ProblemKind {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The body's media type is not taken here",
+            ),
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "not-found",
+                "There is nothing of this name",
+            ),
+            Self::WrongStatus => (
+                StatusCode::CONFLICT,
+                "wrong-status",
+                "Not in its present status",
+            ),
+            Self::QuotaReached => (
+                StatusCode::CONFLICT,
+                "quota-reached",
+                "So many are kept, and no more",
+            ),
+            Self::NotAcceptable => (
+                StatusCode::NOT_ACCEPTABLE,
+                "not-acceptable",
+                "None of the formats that are accepted can be given",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "A mistake of the program",
             ),
             Self::KeyNotFound => (
                 StatusCode::NOT_FOUND,

@@ -64,12 +64,7 @@ const REVISION: Parameter = Parameter::query(
     Kind::Number,
     "As of this revision; the present one when it is absent.",
 );
-const CONSISTENCY: Parameter = Parameter::query(
-    "consistency",
-    Kind::Choice(&["linearizable", "stale"]),
-    "`linearizable` (when it is absent) sees every write that was acknowledged before the read began; `stale` sees \
-     what the node asked has.",
-);
+const CONSISTENCY: Parameter = Parameter::CONSISTENCY;
 const PREV_KV: Parameter = Parameter::query("prev_kv", Kind::Switch, "Tell what was there before.");
 const IF_MATCH: Parameter = Parameter::header(
     "If-Match",
