@@ -57,6 +57,7 @@ const LIFTED: [(&str, &str); 8] = [
     ("engine/node/src/main.rs", "*"),
     // Hyper's timer trait speaks of `Instant`: the anchor between its time and the host's.
     ("engine/node/src/http/rt.rs", "Instant::now"),
+    ("scenarios/src/web/serve/rt.rs", "Instant::now"),
     // A run needs a thread of its own, whose hash maps madsim can seed.
     ("sim/src/full/run.rs", "std::thread"),
     // Reads a plan for `--replay`, before anything is simulated.
