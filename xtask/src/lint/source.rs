@@ -65,6 +65,8 @@ const LIFTED: [(&str, &str); 9] = [
     ("engine/node/src/main.rs", "*"),
     // Hyper's timer trait speaks of `Instant`: the anchor between its time and the host's.
     ("engine/http/src/rt.rs", "Instant::now"),
+    ("engine/node/src/http/rt.rs", "Instant::now"),
+    ("scenarios/src/web/serve/rt.rs", "Instant::now"),
     // A run needs a thread of its own, whose hash maps madsim can seed.
     ("sim/src/full/run.rs", "std::thread"),
     // Stands in for the system call that asks the kernel for entropy.

@@ -235,7 +235,7 @@ fn rows_of(text: &str) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut value) = (Vec::new(), Vec::new(), String::new());
     let mut quoted = false;
     let lines = text.split_inclusive('\n');
-    let lines = lines.filter(|line| !line.starts_with('#'));
+    let lines = lines.filter(|line| !line.starts_with("# "));
     let characters: Vec<char> = lines.flat_map(str::chars).collect();
     for (i, c) in characters.iter().enumerate() {
         match c {
