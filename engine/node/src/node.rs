@@ -207,7 +207,7 @@ impl Node {
     }
 }
 
-fn identity(config: &NodeConfig) -> Identity {
+pub(crate) fn identity(config: &NodeConfig) -> Identity {
     let cluster = &config.cluster;
     Identity::new(
         &cluster.name,
@@ -292,7 +292,10 @@ struct Parts {
 }
 
 /// The service's settings, with the certificates that it is to trust.
-async fn links_settings(host: &Host, config: &NodeConfig) -> Result<LinksSettings, NodeError> {
+pub(crate) async fn links_settings(
+    host: &Host,
+    config: &NodeConfig,
+) -> Result<LinksSettings, NodeError> {
     let Some(path) = config.links.roots.clone() else {
         return Ok(config.links.settings(None));
     };
@@ -305,7 +308,11 @@ async fn links_settings(host: &Host, config: &NodeConfig) -> Result<LinksSetting
     Ok(config.links.settings(Some(text)))
 }
 
-async fn open_tables(host: &Host, folder: &DataFolder, rig: &Rig) -> Result<Tables, NodeError> {
+pub(crate) async fn open_tables(
+    host: &Host,
+    folder: &DataFolder,
+    rig: &Rig,
+) -> Result<Tables, NodeError> {
     let options = TablesOptions {
         path: folder.tables(),
         cache_kib: TABLES_CACHE_KIB,
@@ -354,7 +361,7 @@ async fn listen(host: &Host, address: SocketAddr) -> Result<Listener, NodeError>
     listener.map_err(|error| NodeError::Listen { address, error })
 }
 
-fn replica_config(config: &NodeConfig, folder: &DataFolder, rig: &Rig) -> ReplicaConfig {
+pub(crate) fn replica_config(config: &NodeConfig, folder: &DataFolder, rig: &Rig) -> ReplicaConfig {
     ReplicaConfig {
         cluster: config.group(),
         listen: config.node.peer_listen,

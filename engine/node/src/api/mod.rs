@@ -135,8 +135,8 @@ struct About {
 }
 
 impl Api {
-    /// The interface of the node that `config` describes and `replica` runs. `audit` is told of changes, beside the
-    /// log.
+    /// The interface of the node that `config` describes and `replica` runs, with its `tables`. `audit` is told of
+    /// changes, beside the log.
     pub fn new(
         host: &Host,
         config: &NodeConfig,

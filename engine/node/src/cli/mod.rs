@@ -2,6 +2,7 @@
 
 pub mod keys;
 pub mod kv;
+pub mod links;
 pub mod serve;
 pub mod status;
 
@@ -49,6 +50,9 @@ pub enum Command {
     /// Read and change keys
     #[command(subcommand)]
     Kv(kv::Kv),
+    /// Check sites for broken links
+    #[command(subcommand)]
+    Links(links::Links),
     /// Make API keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -103,8 +107,13 @@ impl Connection {
 
     /// Whether anything was said that only matters when a node is asked.
     pub fn is_for_nodes(&self) -> bool {
+        self.names_nodes() || self.timeout.is_some()
+    }
+
+    /// Whether it was said which nodes are asked, or how they are to be known.
+    pub fn names_nodes(&self) -> bool {
         let has_file = self.api_key_file.is_some() || self.ca_file.is_some();
-        !self.endpoints.is_empty() || self.timeout.is_some() || has_file
+        !self.endpoints.is_empty() || has_file
     }
 
     async fn client(&self, host: &Host) -> Result<Client, Failure> {
