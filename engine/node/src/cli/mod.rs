@@ -169,6 +169,8 @@ pub enum Failure {
     Client(ClientError),
     /// The key is not there.
     NotFound(String),
+    /// The job is not there any more.
+    Deleted(String),
     /// The API key or the certificates cannot be used.
     Credential(String),
     /// Standard input or output did.
@@ -198,6 +200,7 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Io(error)) => (error.to_string(), 1),
         Err(Failure::Credential(message)) => (message, 2),
         Err(Failure::NotFound(key)) => (format!("no such key: {key}"), 1),
+        Err(Failure::Deleted(job)) => (format!("the job was deleted: {job}"), 1),
         Err(Failure::Client(error)) => {
             let code = match &error {
                 ClientError::Refused(_) => 1,

@@ -1,3 +1,4 @@
+use super::{How, whole};
 use crate::{
     cli::Connection,
     production::{self, Output, stop_signal, without_parents},
@@ -5,14 +6,13 @@ use crate::{
 use clap::Args;
 use holdfast_host::Host;
 use holdfast_links::{
-    CheckJob, Command, JobOptions, Links, NewJob, Outcome, Refusal, ReportError, ReportStream,
-    Status,
+    CheckJob, Command, Links, NewJob, Outcome, Refusal, ReportError, ReportStream, Status,
     query::{self, Filter},
     report::{Format, ReportOptions},
 };
 use holdfast_node::{
     Embedded, NodeError,
-    config::{NodeConfig, parse_duration},
+    config::NodeConfig,
     race::{First, first},
 };
 use holdfast_replica::{Consistency, Rejection, RequestError};
@@ -54,42 +54,14 @@ pub struct Check {
     /// Write the report into a file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Links from a URL to the furthest page that is crawled [default: 50]
-    #[arg(long, value_name = "LINKS")]
-    depth: Option<u32>,
-    /// Pages that are crawled [default: 100000]
-    #[arg(long, value_name = "PAGES")]
-    max_pages: Option<u64>,
-    /// Check no links that lead elsewhere
-    #[arg(long)]
-    no_external: bool,
-    /// Do not check whether the places in pages are there that links lead to
-    #[arg(long)]
-    no_fragments: bool,
-    /// Do not read the sitemaps that robots.txt names
-    #[arg(long)]
-    no_sitemaps: bool,
-    /// Crawl subdomains of the URLs' hosts too
-    #[arg(long)]
-    subdomains: bool,
-    /// Crawl only pages whose path begins so
-    #[arg(long, value_name = "PATH")]
-    path_prefix: Option<String>,
+    #[command(flatten)]
+    how: How,
     /// Requests under way to one host [default: 6]
     #[arg(long, value_name = "REQUESTS")]
     per_host: Option<usize>,
     /// Requests under way in all [default: 256]
     #[arg(long, value_name = "REQUESTS")]
     in_flight: Option<usize>,
-    /// Least time between the beginnings of two requests to one host, such as 200ms; robots.txt may ask for more
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    gap: Option<Duration>,
-    /// Further tries after a failure that may pass [default: 2]
-    #[arg(long, value_name = "TRIES")]
-    retries: Option<u32>,
-    /// Time before the first further try; before each next one twice as long [default: 1s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    retry_after: Option<Duration>,
     /// The User-Agent header
     #[arg(long, value_name = "TEXT")]
     user_agent: Option<String>,
@@ -180,37 +152,9 @@ impl Check {
     }
 
     fn new_job(&self) -> NewJob {
-        let mut options = JobOptions {
-            subdomains: self.subdomains,
-            path_prefix: self.path_prefix.clone(),
-            external: !self.no_external,
-            fragments: !self.no_fragments,
-            sitemaps: !self.no_sitemaps,
-            ..JobOptions::default()
-        };
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        if let Some(depth) = self.depth {
-            options.max_depth = depth;
-        }
-        if let Some(pages) = self.max_pages {
-            options.max_pages = pages;
-        }
-        if let Some(gap) = self.gap {
-            options.gap_ms = millis(gap);
-        }
-        if let Some(retries) = self.retries {
-            options.retries = retries;
-        }
-        if let Some(pause) = self.retry_after {
-            options.retry_after_ms = millis(pause);
-        }
-        let whole = |url: &String| match url.contains("://") {
-            true => url.clone(),
-            false => format!("https://{url}"),
-        };
         NewJob {
-            start_urls: self.urls.iter().map(whole).collect(),
-            options,
+            start_urls: self.urls.iter().map(|url| whole(url)).collect(),
+            options: self.how.options(),
             scheduled_for: None,
             every_ms: None,
         }
