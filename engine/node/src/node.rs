@@ -38,6 +38,8 @@ pub struct Rig {
     pub mutant: Option<Mutant>,
     /// Another, in the tables.
     pub tables_mutant: Option<holdfast_tables::Mutant>,
+    /// Another, in the link checker.
+    pub links_mutant: Option<holdfast_links::Mutant>,
     /// Who looks on.
     pub observer: Option<Arc<dyn Observer<Kv>>>,
     /// Who is told of every change that clients ask for, beside the log.
@@ -53,6 +55,7 @@ impl Default for Rig {
         Rig {
             mutant: None,
             tables_mutant: None,
+            links_mutant: None,
             observer: None,
             audit: None,
             snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
@@ -210,7 +213,8 @@ async fn serve(
     rig: Rig,
 ) -> Result<Parts, NodeError> {
     let mut links_settings = links_settings(host, config).await?;
-    links_settings.mutant = rig.tables_mutant;
+    links_settings.tables_mutant = rig.tables_mutant;
+    links_settings.mutant = rig.links_mutant;
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
     let replica = replica_config(config, folder, &rig);

@@ -1,0 +1,239 @@
+//! What everybody in one run knows together: the way into each node's tables, who leads, which jobs are active, and what
+//! clients were told.
+
+use holdfast_host::Host;
+use holdfast_kv::Kv;
+use holdfast_links::{Command, Links, Outcome, Refusal};
+use holdfast_raft::{Event as RaftEvent, Role, Term};
+use holdfast_replica::{Consistency, Event, Observer, Output, Replica};
+use holdfast_sim::{
+    draw::Draws,
+    fast,
+    full::{self, World},
+};
+use holdfast_tables::{Caller, Idempotency, Reader, SqlError, TablesHandle};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How long one attempt of a person may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// The longest pause between two attempts.
+const PAUSE_NS: u64 = 400_000_000;
+
+/// Shared by everybody in one run; clones are handles on the same.
+#[derive(Clone)]
+pub(super) struct Stage {
+    /// The world.
+    pub(super) world: World,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// The tables of the nodes whose process runs.
+    doors: BTreeMap<u32, TablesHandle>,
+    /// From when until when a job may ask the web, by job; simulated time.
+    active: Vec<Active>,
+    /// What changes people were told of: who, and what.
+    acknowledged: Vec<(String, String)>,
+    nodes: BTreeMap<u32, bool>,
+}
+
+/// A time in which a job may ask the web.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Active {
+    /// Since when: when its beginning was asked for.
+    pub from: Duration,
+    /// Until when: when its end was known, or its stop was told. `None`: still.
+    pub until: Option<Duration>,
+    /// The gap that it keeps.
+    pub gap: Duration,
+    job: u32,
+}
+
+impl Stage {
+    pub(super) fn new(world: World) -> Self {
+        Stage {
+            world,
+            seen: Arc::default(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A node's process has started.
+    pub(super) fn open_door(&self, node: u32, tables: TablesHandle) {
+        self.seen().doors.insert(node, tables);
+    }
+
+    /// A node's process ends.
+    pub(super) fn close_door(&self, node: u32) {
+        self.seen().doors.remove(&node);
+    }
+
+    /// The tables of a node, when its process runs.
+    pub(super) fn door(&self, node: u32) -> Option<TablesHandle> {
+        let is_running = self.world.is_running(node);
+        self.seen().doors.get(&node).filter(|_| is_running).cloned()
+    }
+
+    /// A job may ask the web from now on.
+    pub(super) fn job_begins(&self, job: u32, gap: Duration) {
+        let from = self.world.now();
+        self.seen().active.push(Active {
+            from,
+            until: None,
+            gap,
+            job,
+        });
+    }
+
+    /// A job has ended, or was stopped.
+    pub(super) fn job_ends(&self, job: u32) {
+        let now = self.world.now();
+        let mut seen = self.seen();
+        let open = seen.active.iter_mut().filter(|active| active.job == job);
+        for active in open {
+            active.until.get_or_insert(now);
+        }
+    }
+
+    /// When jobs were active.
+    pub(super) fn active(&self) -> Vec<Active> {
+        self.seen().active.clone()
+    }
+
+    /// What people were told was done.
+    pub(super) fn acknowledged(&self) -> Vec<(String, String)> {
+        self.seen().acknowledged.clone()
+    }
+
+    /// Has a change carried out: tries nodes by lot, under one idempotency key, until one says what became of it.
+    /// `None` when `until` has come before.
+    pub(super) async fn change(
+        &self,
+        host: &Host,
+        draws: &mut Draws,
+        (actor, operation): (&str, &str),
+        command: &Command,
+        until: Duration,
+    ) -> Option<Result<Outcome, Refusal>> {
+        let caller = Caller {
+            actor: actor.to_owned(),
+            operation: operation.to_owned(),
+            idempotency: Some(Idempotency {
+                key: operation.to_owned(),
+                fingerprint: 7,
+            }),
+        };
+        while self.world.now() < until {
+            let node = draws.range(0, u64::from(self.world.plan().nodes)) as u32;
+            if let Some(tables) = self.door(node) {
+                let asked = tables.propose::<Links>(Some(caller.clone()), command);
+                if let Ok(Ok(proposed)) = host.timeout(ATTEMPT, asked).await {
+                    if proposed.replayed {
+                        self.world.mark("change-replayed");
+                    }
+                    if proposed.outcome.is_ok() {
+                        let told = (actor.to_owned(), operation.to_owned());
+                        self.seen().acknowledged.push(told);
+                    }
+                    return Some(proposed.outcome);
+                }
+            }
+            let pause = draws.range(PAUSE_NS / 8, PAUSE_NS);
+            host.sleep(Duration::from_nanos(pause)).await;
+        }
+        None
+    }
+
+    /// Reads everything that was acknowledged before, at a node by lot. `None` when that node does not answer.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        host: &Host,
+        draws: &mut Draws,
+        read: impl FnOnce(Reader<'_>) -> Result<T, SqlError> + Send + 'static,
+    ) -> Option<T> {
+        let node = draws.range(0, u64::from(self.world.plan().nodes)) as u32;
+        let tables = self.door(node)?;
+        let asked = tables.read(Consistency::Linearizable, read);
+        host.timeout(ATTEMPT, asked).await.ok()?.ok()
+    }
+
+    /// Who looks on at node `node`.
+    pub(super) fn observer(&self, node: u32) -> Arc<dyn Observer<Kv>> {
+        Arc::new(NodeObserver {
+            stage: self.clone(),
+            node,
+        })
+    }
+}
+
+struct NodeObserver {
+    stage: Stage,
+    node: u32,
+}
+
+impl Observer<Kv> for NodeObserver {
+    fn started(&self, replica: &Replica<Kv>, _repaired: bool) {
+        self.stage.seen().nodes.insert(self.node, false);
+        let term = replica.raft().term();
+        self.stage.world.note_state(self.node, "follower", term);
+    }
+
+    fn output(&self, _replica: &Replica<Kv>, output: &Output<Kv>) {
+        let Output::Event(event) = output else { return };
+        let world = &self.stage.world;
+        match event {
+            Event::SnapshotInstalled { .. } => world.mark("snapshot-with-tables-installed"),
+            Event::SnapshotTaken { .. } => world.mark("snapshot-with-tables-taken"),
+            Event::Raft(RaftEvent::Role { role, term }) => self.role(*role, *term),
+            Event::Raft(RaftEvent::CampaignOrdered) => {
+                self.stage.seen().nodes.insert(self.node, true);
+            }
+            _ => {}
+        }
+        if world.is_drawn()
+            && let Some(words) = fast::describe(event)
+        {
+            world.note(self.node, || words);
+        }
+    }
+
+    fn settled(&self, _replica: &Replica<Kv>) {}
+}
+
+impl NodeObserver {
+    fn role(&self, role: Role, term: Term) {
+        let name = match role {
+            Role::Leader => full::LEADER,
+            Role::Follower => "follower",
+            Role::PreCandidate => "pre-candidate",
+            Role::Candidate => "candidate",
+        };
+        let world = &self.stage.world;
+        world.note_state(self.node, name, term);
+        let mut seen = self.stage.seen();
+        let is_active = seen.active.iter().any(|active| active.until.is_none());
+        let was_ordered = match role {
+            Role::Leader => seen.nodes.insert(self.node, false) == Some(true),
+            Role::Follower => {
+                seen.nodes.insert(self.node, false);
+                false
+            }
+            Role::PreCandidate | Role::Candidate => false,
+        };
+        drop(seen);
+        if role == Role::Leader && is_active {
+            world.mark("leader-changed-during-a-job");
+            if was_ordered {
+                world.mark("leadership-handed-over-during-a-job");
+            }
+        }
+    }
+}
