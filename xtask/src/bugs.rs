@@ -5,8 +5,8 @@
 
 use crate::worker::{AfterFailure, Job, Order, Worker};
 use crate::{Output, Verdict, XtaskError, cargo, crew};
-use holdfast_record::worker::MutantInfo;
 use holdfast_record::Failure;
+use holdfast_record::worker::MutantInfo;
 use holdfast_reports::table::{Align, Table, grouped};
 use serde::Serialize;
 use std::fmt;

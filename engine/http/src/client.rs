@@ -48,7 +48,12 @@ impl Client {
         let tls = tls::client(host, roots)?;
         let config = Arc::new(config);
         let limits = &config.limits;
-        let origins = Origins::new(limits.max_origins, limits.max_per_origin, config.gap);
+        let origins = Origins::new(
+            limits.max_origins,
+            limits.max_per_origin,
+            config.gap,
+            config.mutant,
+        );
         let pool = Pool::new(host, config.clone(), tls);
         Ok(Client {
             inner: Arc::new(Inner {

@@ -299,7 +299,9 @@ async fn open_tables(host: &Host, folder: &DataFolder, rig: &Rig) -> Result<Tabl
     };
     let path = options.path.display().to_string();
     let (now, rng) = (host.unix_time(), host.rng("tables"));
-    let services = Services::new().with(Links);
+    let services = Services::new().with(Links {
+        mutant: rig.links_mutant,
+    });
     let opened = host.blocking(move |disk| Tables::open(disk, now, services, options, rng));
     opened
         .await

@@ -76,7 +76,7 @@ pub(super) fn choose(plan: &FaultPlan) -> Chosen {
 impl Errand {
     fn draw(seed: u64, number: u32) -> Errand {
         let mut draws = Draws::new(seed, Domain::Workload, ERRAND + u64::from(number));
-        let gap_ms = *draws.pick(&[0, 0, 0, 30, 100, 300]);
+        let gap_ms = *draws.pick(&[0, 0, 0, 200, 500]);
         let options = JobOptions {
             external: draws.chance(0.85),
             fragments: draws.chance(0.85),
@@ -110,14 +110,15 @@ impl Errand {
         }
     }
 
-    /// Where the job begins: at the first page of one to three sites that let programs in.
+    /// Where the job begins: at the first page of a few sites that let programs in.
     pub(super) fn set_starts(&mut self, web: &Web, seed: u64) {
         let entity = ERRAND + u64::from(MOST_JOBS) + u64::from(self.number);
         let mut draws = Draws::new(seed, Domain::Workload, entity);
-        let is_open = |origin: &&Origin| !origin.pages().is_empty() && !origin.conduct().forbids_all;
+        let is_open =
+            |origin: &&Origin| !origin.pages().is_empty() && !origin.conduct().forbids_all;
         let open: Vec<&Origin> = web.origins().iter().filter(is_open).collect();
         let mut starts: Vec<String> = Vec::new();
-        for _ in 0..draws.range(1, 4) {
+        for _ in 0..draws.range(1, 8) {
             // Its root shows the same page, with links that lead elsewhere where they are relative.
             let start = format!("{}p/0.html", draws.pick(&open).base());
             if !starts.contains(&start) {

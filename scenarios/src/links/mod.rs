@@ -161,6 +161,7 @@ fn cpu_ns() -> u64 {
 /// Runs a plan and judges the run.
 fn run_plan(plan: FaultPlan, run: &Run) -> Outcome {
     let mutants = Mutants {
+        replica: run.mutant.and_then(|planted| planted.replica()),
         tables: run.mutant.and_then(|planted| planted.tables()),
         links: run.mutant.and_then(|planted| planted.links()),
     };
@@ -207,6 +208,7 @@ fn run_plan(plan: FaultPlan, run: &Run) -> Outcome {
 
 #[derive(Clone, Copy)]
 struct Mutants {
+    replica: Option<holdfast_replica::Mutant>,
     tables: Option<holdfast_tables::Mutant>,
     links: Option<holdfast_links::Mutant>,
 }
@@ -229,6 +231,7 @@ async fn simulate(
     let snapshot_window = snapshot_chunk_bytes * draws.range(2, 9);
     for node in 0..nodes {
         let rig = Rig {
+            mutant: mutants.replica,
             tables_mutant: mutants.tables,
             links_mutant: mutants.links,
             observer: Some(stage.observer(node)),

@@ -1,13 +1,14 @@
 //! People: those who have jobs, one who reads results while they come in, and one who operates the cluster.
 
-use super::{
-    errand::Errand,
-    stage::Stage,
-};
+use super::{errand::Errand, stage::Stage};
 use holdfast_host::Host;
 use holdfast_links::{CheckJob, Command, JobId, LinkResult, Outcome, Refusal, Status, query};
-use holdfast_node::client::{Client, ClientConfig, Retry};
+use holdfast_node::{
+    client::{Client, ClientConfig, Retry},
+    race::{First, first},
+};
 use holdfast_sim::draw::{Domain, Draws};
+use holdfast_tables::{Reader, SqlError};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -39,10 +40,6 @@ pub(super) struct Ended {
     pub errand: Errand,
     /// Its name.
     pub id: JobId,
-    /// When its end was known.
-    pub at: Duration,
-    /// Whether it was stopped in between.
-    pub was_stopped: bool,
 }
 
 /// The jobs that there are, for the reader.
@@ -136,8 +133,6 @@ impl Person {
                 return Some(Ended {
                     errand: self.errand.clone(),
                     id,
-                    at: self.stage.world.now(),
-                    was_stopped,
                 });
             }
             self.host.sleep(LOOK).await;
@@ -171,7 +166,7 @@ impl Person {
     /// The job as it is now.
     async fn look(&mut self, id: JobId) -> Option<CheckJob> {
         while self.stage.world.now() < self.end {
-            let read = move |reader: holdfast_tables::Reader<'_>| query::find_job(reader, id);
+            let read = move |reader: Reader<'_>| query::find_job(reader, id);
             match self.stage.read(&self.host, &mut self.draws, read).await {
                 Some(Some(job)) => return Some(job),
                 Some(None) => {
@@ -219,10 +214,11 @@ pub(super) async fn read_along(stage: Stage, host: Host, jobs: Jobs, done: Arc<N
     let mut draws = Draws::new(stage.world.plan().seed, Domain::Workload, READER);
     let mut known: BTreeMap<(u128, u64), Known> = BTreeMap::new();
     let mut after: BTreeMap<u128, u64> = BTreeMap::new();
+    let mut holding = 0;
     let mut ended = std::pin::pin!(done.notified());
     loop {
         let pause = host.sleep(Duration::from_nanos(draws.exponential(READER_PAUSE_NS)));
-        if let holdfast_node::race::First::One(()) = holdfast_node::race::first(&mut ended, pause).await {
+        if let First::One(()) = first(&mut ended, pause).await {
             return;
         }
         let all = jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -230,12 +226,19 @@ pub(super) async fn read_along(stage: Stage, host: Host, jobs: Jobs, done: Arc<N
             continue;
         };
         let from = after.get(&id.0).copied().unwrap_or(0);
-        let read = move |reader: holdfast_tables::Reader<'_>| {
-            query::results(reader, id, query::Filter::All, from, PAGE)
+        let read = move |reader: Reader<'_>| {
+            let page = query::results(reader, id, query::Filter::All, from, PAGE)?;
+            Ok((page, holder(reader)?))
         };
-        let Some(Some(page)) = stage.read(&host, &mut draws, read).await else {
+        let Some((Some(page), now)) = stage.read(&host, &mut draws, read).await else {
             continue;
         };
+        if now != 0 {
+            let before = std::mem::replace(&mut holding, now);
+            if before != 0 && before != now {
+                stage.world.mark("lease-taken-over");
+            }
+        }
         let last = page.last().map(|result| result.id);
         // To the end, then from the beginning again.
         after.insert(id.0, last.unwrap_or(0));
@@ -256,6 +259,16 @@ pub(super) async fn read_along(stage: Stage, host: Host, jobs: Jobs, done: Arc<N
             }
         }
     }
+}
+
+/// Who holds the checker's lease; 0 for nobody.
+fn holder(reader: Reader<'_>) -> Result<i64, SqlError> {
+    let held = reader.first(
+        "SELECT holder FROM leases WHERE service = 'links'",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(held.unwrap_or(0))
 }
 
 /// Operates the cluster: hands leadership on, and shuts nodes down in order, which are started again as a supervisor

@@ -12,8 +12,8 @@ use holdfast_sim::{
     link::Disturbance,
 };
 use std::{
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Sites {
     pub(super) observed: Observed,
     /// When nodes could not reach a part of it; simulated time.
     cuts: Arc<Mutex<Vec<(Duration, Duration)>>>,
+    /// By how much simulated time is ahead of the servers' clocks.
+    epoch: Arc<OnceLock<Duration>>,
 }
 
 impl Sites {
@@ -50,12 +52,21 @@ impl Sites {
             web: web.clone(),
             observed: Observed::by_a_cluster(web),
             cuts: Arc::default(),
+            epoch: Arc::default(),
         }
     }
 
     /// When nodes could not reach a part of the web beside what the plan says.
     pub(super) fn cuts(&self) -> Vec<(Duration, Duration)> {
-        self.cuts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.cuts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// By how much simulated time is ahead of the servers' clocks, which are right.
+    pub(super) fn epoch(&self) -> Duration {
+        self.epoch.get().copied().unwrap_or_default()
     }
 
     /// Gives every host its name, and has the web's machines serve.
@@ -75,16 +86,20 @@ impl Sites {
                 false => first + SERVING,
             };
             let authority = origin.authority();
-            let name = authority.split_once(':').map_or(authority, |(name, _)| name);
+            let name = authority
+                .split_once(':')
+                .map_or(authority, |(name, _)| name);
             world.add_name(name, vec![World::ip(machine)]);
         }
         for machine in 0..SERVING {
             let sites = self.clone();
             // It serves for as long as the world stands.
-            drop(world.client(&format!("web-{}", machine + 1), move |host| async move {
-                let _servers = sites.listen(&host, first + machine).await;
-                std::future::pending::<()>().await;
-            }));
+            drop(
+                world.client(&format!("web-{}", machine + 1), move |host| async move {
+                    let _servers = sites.listen(&host, first + machine).await;
+                    std::future::pending::<()>().await;
+                }),
+            );
         }
         let sites = self.clone();
         let is_cut = chosen.is_cut;
@@ -97,6 +112,8 @@ impl Sites {
     }
 
     async fn listen(&self, host: &Host, machine: u32) -> Vec<Server> {
+        let clock = Duration::from_nanos(host.now().as_nanos());
+        let _ = self.epoch.set(self.stage.world.now().saturating_sub(clock));
         let mut servers = Vec::new();
         for port in PORTS {
             let address = SocketAddr::new(World::ip(machine), port);
@@ -149,10 +166,5 @@ impl Sites {
             world.sleep(lasts).await;
             world.links(|links| links.heal(FAULT + number));
         }
-    }
-
-    /// Which node has an address.
-    pub(super) fn node_of(&self, ip: IpAddr) -> Option<u32> {
-        (0..self.stage.world.plan().nodes).find(|node| World::ip(*node) == ip)
     }
 }

@@ -54,6 +54,25 @@ pub(super) struct Active {
     job: u32,
 }
 
+#[cfg(test)]
+impl Active {
+    pub(super) fn for_tests(from: Duration, until: Option<Duration>, gap: Duration) -> Self {
+        Active {
+            from,
+            until,
+            gap,
+            job: 0,
+        }
+    }
+}
+
+impl Active {
+    /// Whether it is a time of that job.
+    pub(super) fn is_of(&self, job: u32) -> bool {
+        self.job == job
+    }
+}
+
 impl Stage {
     pub(super) fn new(world: World) -> Self {
         Stage {

@@ -16,13 +16,21 @@ pub enum Mutant {
     FragmentsUndecoded,
     /// A job that is cancelled leaves its rows in the outbox, and a verdict is counted each time it comes in.
     CountedTwice,
-    /// Of a `Retry-After` that is a date the first number is taken for seconds.
-    RetryDateAsSeconds,
+    /// A server that says when to come again is asked again as soon as any other that failed.
+    RetryAfterIgnored,
 }
 
 impl Mutant {
     /// Whether this is the one that was planted.
     pub fn is_in(self, planted: Option<Mutant>) -> bool {
         cfg!(debug_assertions) && planted == Some(self)
+    }
+
+    pub(crate) fn http(self) -> Option<holdfast_http::Mutant> {
+        match self {
+            Mutant::LoopWithoutCookies => Some(holdfast_http::Mutant::LoopWithoutCookies),
+            Mutant::GapByWallClock => Some(holdfast_http::Mutant::GapByWallClock),
+            _ => None,
+        }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     Redirect, Timings, Verdict,
     command::{Checked, Found, FoundTarget, Task},
     judge::{self, Judgement},
+    mutant::Mutant,
     probe::Probes,
     robots::{RobotsCache, RobotsGate, Rules, UNREACHABLE},
     service::retry_delay,
@@ -46,6 +47,7 @@ pub(crate) struct Checker {
     client: Client,
     robots: RobotsCache,
     probes: Probes,
+    mutant: Option<Mutant>,
 }
 
 /// The service's [`Performer`].
@@ -68,12 +70,18 @@ impl Performer for Checking {
 }
 
 impl Checker {
-    pub fn new(client: Client, robots: RobotsCache, probes: Probes) -> Self {
+    pub fn new(
+        client: Client,
+        robots: RobotsCache,
+        probes: Probes,
+        mutant: Option<Mutant>,
+    ) -> Self {
         Checker {
             host: client.host().clone(),
             client,
             robots,
             probes,
+            mutant,
         }
     }
 
@@ -151,7 +159,7 @@ impl Checker {
             return None;
         };
         let status = response.head.status.as_u16();
-        if !matches!(status, 429 | 503) {
+        if !matches!(status, 429 | 503) || Mutant::RetryAfterIgnored.is_in(self.mutant) {
             return None;
         }
         let after = holdfast_http::retry_after(&response.head.headers, self.host.unix_time())?;

@@ -81,8 +81,8 @@ impl LinksWorker {
     ) -> Result<LinksWorker, ConfigError> {
         let client = Client::new(host, client_config(settings), &settings.roots)?;
         let nonce = host.rng("links").next_u64();
-        let robots = RobotsCache::new(&client, settings.product.clone());
-        let checker = Checker::new(client, robots, Probes::new(nonce));
+        let robots = RobotsCache::new(&client, settings.product.clone(), settings.mutant);
+        let checker = Checker::new(client, robots, Probes::new(nonce), settings.mutant);
         let pool = PoolSettings {
             in_flight: settings.in_flight,
             per_lane: settings.per_host,
@@ -123,6 +123,7 @@ fn client_config(settings: &LinksSettings) -> ClientConfig {
     config.timeouts.body = settings.timeout;
     config.timeouts.connect = settings.connect_timeout;
     config.timeouts.tls = settings.connect_timeout;
+    config.mutant = settings.mutant.and_then(Mutant::http);
     config.limits.max_per_origin = settings.per_host;
     config.limits.max_connections = settings.in_flight * 2;
     config.limits.max_idle = settings.in_flight;

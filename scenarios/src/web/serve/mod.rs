@@ -225,7 +225,10 @@ impl Site {
             Fault::Hang => {
                 // Until the client has had enough.
                 let mut ignored = [0; 64];
-                let gone = async { while stream.read(&mut ignored).await? > 0 {} Ok(()) };
+                let gone = async {
+                    while stream.read(&mut ignored).await? > 0 {}
+                    Ok(())
+                };
                 let gone: Result<io::Result<()>, _> = self.host.timeout(HANG, gone).await;
                 gone.unwrap_or(Ok(()))?;
             }
