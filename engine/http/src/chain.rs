@@ -9,7 +9,11 @@ use crate::{
 use bytes::Bytes;
 use holdfast_host::BoxFuture;
 use http::{HeaderMap, Method, StatusCode, header};
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
 use thiserror::Error;
 use url::Url;
 
@@ -72,6 +76,8 @@ pub struct Fetched {
     pub url: Url,
     /// The cookies of the chain.
     pub cookies: CookieJar,
+    /// The head at its end, also where the body could not be read: the page is there, whatever is wrong with it.
+    pub head: Option<Head>,
     /// The response at its end, or why there is none.
     pub outcome: Result<Response, FetchError>,
 }
@@ -93,11 +99,18 @@ pub(crate) async fn follow(
         body: request.body.clone(),
     };
     authorize(&mut chain.headers, &request.url);
-    let outcome = chain.run(gate, choose).await;
+    let last = Mutex::new(None);
+    let outcome = chain
+        .run(gate, &|head: &Head| {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());
+            choose(head)
+        })
+        .await;
     Fetched {
         hops: chain.hops,
         url: chain.url,
         cookies: chain.cookies,
+        head: last.into_inner().unwrap_or_else(PoisonError::into_inner),
         outcome,
     }
 }

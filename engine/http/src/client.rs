@@ -3,7 +3,7 @@
 use crate::{
     BodyPolicy, ClientConfig, ConfigError, FetchError, Head, Origin, Request, Response, Stage,
     chain,
-    exchange::{Call, Choose, Exchanger},
+    exchange::{Call, Choose, Exchanger, Place},
     origin::Origins,
     pool::Pool,
     tls::{self, Roots},
@@ -148,11 +148,17 @@ impl Client {
         let (host, config) = (&exchanger.host, &exchanger.config);
         let came = host.now();
         let politeness = origins.get(&origin, came)?;
-        let _turn = politeness
+        let turn = politeness
             .turn(host, config.timeouts.queue, config.limits.max_waiting)
             .await?;
+        let reservation = exchanger.pool.reserve(&origin, &politeness).await?;
+        let mut place = Place {
+            origin: &origin,
+            politeness: &politeness,
+            turn,
+        };
         let began = host.now();
-        let exchange = exchanger.exchange(call, &origin, &politeness, choose);
+        let exchange = exchanger.exchange(call, &mut place, reservation, choose);
         let answered = host.timeout(*left, Box::pin(exchange)).await;
         *left = left.saturating_sub(host.now().since(began));
         match answered {

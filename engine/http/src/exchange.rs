@@ -5,8 +5,8 @@ use crate::{
     body::Reader,
     config::OwnHeaders,
     error,
-    origin::OriginState,
-    pool::{Lease, Pool, Sender},
+    origin::{OriginState, Turn},
+    pool::{Lease, Pool, Reservation, Sender},
 };
 use bytes::Bytes;
 use holdfast_host::Host;
@@ -26,6 +26,13 @@ pub(crate) struct Call<'a> {
     pub headers: &'a HeaderMap,
     pub cookies: Option<String>,
     pub body: &'a Bytes,
+}
+
+/// Where a call goes, and its right to go there now.
+pub(crate) struct Place<'a> {
+    pub origin: &'a Origin,
+    pub politeness: &'a OriginState,
+    pub turn: Turn,
 }
 
 /// Why there is no head.
@@ -49,13 +56,15 @@ impl Exchanger {
     pub async fn exchange(
         &self,
         call: &Call<'_>,
-        origin: &Origin,
-        politeness: &OriginState,
+        place: &mut Place<'_>,
+        reservation: Reservation<'_>,
         choose: &Choose<'_>,
     ) -> Result<Response, FetchError> {
         let path = path_and_query(call.url)?;
-        let mut lease = self.pool.lease(origin, politeness).await?;
+        let (origin, politeness) = (place.origin, place.politeness);
+        let mut lease = self.pool.redeem(reservation, origin, politeness).await?;
         let mut began = self.host.now();
+        place.turn.start(began);
         let mut answered = self.ask(&mut lease, call, origin, &path).await;
         let may_repeat = match &answered {
             Ok(_) => false,
@@ -67,8 +76,9 @@ impl Exchanger {
         };
         if may_repeat {
             lease.distrust();
-            lease = self.pool.connect(origin, politeness).await?;
+            lease = self.pool.renew(origin, politeness).await?;
             began = self.host.now();
+            place.turn.start(began);
             answered = self.ask(&mut lease, call, origin, &path).await;
         }
         let response = match answered {

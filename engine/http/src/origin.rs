@@ -11,7 +11,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 /// How requests travel.
@@ -130,8 +130,9 @@ pub(crate) struct OriginState {
     pace: Mutex<Pace>,
     /// One permit a request under way, and those next in turn.
     slots: Arc<Semaphore>,
-    /// Held by the request that waits for the gap to pass: the queue behind it is first come, first served.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the request that waits for the gap to pass, and until it is sent where there is a gap: the queue behind
+    /// it is first come, first served.
+    first: Arc<tokio::sync::Mutex<()>>,
     /// The pace was changed.
     changed: Notify,
     waiting: AtomicUsize,
@@ -178,7 +179,19 @@ impl Pace {
 
 /// A request's right to run: one of its origin's slots, given back when dropped.
 pub(crate) struct Turn {
+    origin: Arc<OriginState>,
     _slot: OwnedSemaphorePermit,
+    /// Nobody else's gap begins before this request is sent: what a connection takes to be made does not bring two
+    /// requests closer together.
+    first: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turn {
+    /// Says that the request is sent now: the gap begins.
+    pub fn start(&mut self, now: Moment) {
+        self.origin.pace().last_start = Some(now);
+        self.first = None;
+    }
 }
 
 /// Counts one that waits for as long as it waits, however that ends.
@@ -203,7 +216,7 @@ impl OriginState {
                 sharing: Sharing::Unknown,
             }),
             slots: Arc::new(Semaphore::new(max_concurrent)),
-            turn: tokio::sync::Mutex::new(()),
+            first: Arc::default(),
             changed: Notify::new(),
             waiting: AtomicUsize::new(0),
             connecting: tokio::sync::Mutex::new(()),
@@ -225,7 +238,7 @@ impl OriginState {
     /// Waits for a slot, then for the gap; first come, first served. A waiter that is dropped leaves the queue, and
     /// whoever is behind it moves up.
     pub async fn turn(
-        &self,
+        self: &Arc<Self>,
         host: &Host,
         patience: Duration,
         max_waiting: usize,
@@ -247,10 +260,10 @@ impl OriginState {
         turn
     }
 
-    async fn take_turn(&self, host: &Host) -> Turn {
+    async fn take_turn(self: &Arc<Self>, host: &Host) -> Turn {
         let slot = self.slots.clone().acquire_owned().await;
         let slot = slot.expect("the semaphore is never closed");
-        let _first = self.turn.lock().await;
+        let first = self.first.clone().lock_owned().await;
         loop {
             let wait = {
                 let mut pace = self.pace();
@@ -261,7 +274,11 @@ impl OriginState {
                 };
                 if wait.is_zero() {
                     pace.last_start = Some(now);
-                    return Turn { _slot: slot };
+                    return Turn {
+                        origin: self.clone(),
+                        _slot: slot,
+                        first: (!pace.gap.is_zero()).then_some(first),
+                    };
                 }
                 wait
             };

@@ -156,6 +156,16 @@ enum Kind {
     Shared(Sender2, u64),
 }
 
+/// A connection that is kept, or the right to make one.
+pub(crate) enum Reservation<'a> {
+    Kept(Lease),
+    /// With the right to connect alone, where what comes of it may be shared.
+    New(
+        OwnedSemaphorePermit,
+        Option<tokio::sync::MutexGuard<'a, ()>>,
+    ),
+}
+
 /// The part of a lease that sends.
 pub(crate) enum Sender<'a> {
     One(&'a mut Sender1),
@@ -244,43 +254,74 @@ impl Pool {
         (self.state().idle_count(), open)
     }
 
-    /// A connection to `origin`: one that is kept, or a new one.
-    pub async fn lease(
+    /// A connection to `origin` that is kept, or the right to make one. Waiting for it is our own doing, and in no
+    /// timeout but the queue's.
+    pub async fn reserve<'a>(
         self: &Arc<Self>,
+        origin: &Origin,
+        politeness: &'a OriginState,
+    ) -> Result<Reservation<'a>, FetchError> {
+        let patience = self.config.timeouts.queue;
+        let reserved = self.host.timeout(patience, async {
+            if let Some(lease) = self.take_kept(origin) {
+                return Reservation::Kept(lease);
+            }
+            let may_share = origin.scheme() == Scheme::Https || self.config.plain == Plain::Http2;
+            let mut alone = None;
+            if may_share && politeness.sharing() != Sharing::Single {
+                // One connects while the others wait for what comes of it: HTTP/2 needs one connection for all.
+                alone = Some(politeness.connecting.lock().await);
+                if let Some(lease) = self.take_kept(origin) {
+                    return Reservation::Kept(lease);
+                }
+                if politeness.sharing() == Sharing::Single {
+                    alone = None;
+                }
+            }
+            Reservation::New(self.permit().await, alone)
+        });
+        reserved.await.map_err(|_| FetchError::Timeout {
+            stage: Stage::Queue,
+            after: patience,
+        })
+    }
+
+    /// Makes the connection that was reserved, unless it was there.
+    pub async fn redeem(
+        self: &Arc<Self>,
+        reservation: Reservation<'_>,
         origin: &Origin,
         politeness: &OriginState,
     ) -> Result<Lease, FetchError> {
-        if let Some(lease) = self.take_kept(origin) {
-            return Ok(lease);
-        }
-        let may_share = origin.scheme() == Scheme::Https || self.config.plain == Plain::Http2;
-        if !may_share || politeness.sharing() == Sharing::Single {
-            return self.connect(origin, politeness).await;
-        }
-        // One connects while the others wait for what comes of it: HTTP/2 needs one connection for all.
-        let _first = politeness.connecting.lock().await;
-        if let Some(lease) = self.take_kept(origin) {
-            return Ok(lease);
-        }
-        if politeness.sharing() == Sharing::Single {
-            drop(_first);
-            return self.connect(origin, politeness).await;
-        }
-        let made = self.connect(origin, politeness).await;
+        let (permit, alone) = match reservation {
+            Reservation::Kept(lease) => return Ok(lease),
+            Reservation::New(permit, alone) => (permit, alone),
+        };
+        let made = self.connect(permit, origin, politeness).await;
         if made.is_err() {
             // The others need not fail one after the other.
             politeness.set_sharing(Sharing::Single);
         }
+        drop(alone);
         made
     }
 
     /// A connection that is new for sure.
-    pub async fn connect(
+    pub async fn renew(
         self: &Arc<Self>,
         origin: &Origin,
         politeness: &OriginState,
     ) -> Result<Lease, FetchError> {
-        let permit = self.permit().await?;
+        let permit = self.permit().await;
+        self.connect(permit, origin, politeness).await
+    }
+
+    async fn connect(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        origin: &Origin,
+        politeness: &OriginState,
+    ) -> Result<Lease, FetchError> {
         let (stream, connect) = self.open(origin).await?;
         let about = About {
             remote: stream.peer_addr(),
@@ -324,9 +365,9 @@ impl Pool {
     }
 
     /// The right to one more connection; idle ones make room.
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, FetchError> {
+    async fn permit(&self) -> OwnedSemaphorePermit {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            return Ok(permit);
+            return permit;
         }
         struct Starved<'a>(&'a AtomicUsize);
         impl Drop for Starved<'_> {
@@ -338,15 +379,8 @@ impl Pool {
         let _starved = Starved(&self.starved);
         let dropped = self.state().take_oldest();
         drop(dropped);
-        let patience = self.config.timeouts.queue;
-        let permit = self.permits.clone().acquire_owned();
-        match self.host.timeout(patience, permit).await {
-            Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
-            Err(_) => Err(FetchError::Timeout {
-                stage: Stage::Queue,
-                after: patience,
-            }),
-        }
+        let permit = self.permits.clone().acquire_owned().await;
+        permit.expect("the semaphore is never closed")
     }
 
     /// Resolves the name and connects to the first of its addresses that answers. Each gets its share of what is left

@@ -2,14 +2,49 @@
 //!
 //! madsim stands in for libc's `getrandom` function. ring, under TLS, and whoever else uses `getrandom` 0.2 make the
 //! system call themselves, by libc's `syscall`; this stands in for that one, and passes everything else on. Key
-//! shares, signatures and session tickets are then the same in every run of a seed.
+//! shares, signatures and session tickets are then the same in every run of a seed, and each process draws its own, so
+//! that a fault taken out of a plan does not reshuffle those of the others.
 #![allow(
     unsafe_code,
     reason = "a symbol of libc's is replaced, and what is passed on goes to the original"
 )]
 
+use super::{gate::Gate, world::World};
 use libc::{c_char, c_long, c_uint, c_void};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicPtr, Ordering},
+    },
+};
+
+thread_local! {
+    /// The process whose task runs now.
+    static CURRENT: RefCell<Option<(World, Arc<Gate>)>> = const { RefCell::new(None) };
+}
+
+/// Runs a step of the process behind `gate`; what it asks of the kernel's entropy is its own.
+pub(super) fn within<T>(world: &World, gate: &Arc<Gate>, step: impl FnOnce() -> T) -> T {
+    let current = Some((world.clone(), gate.clone()));
+    let before = CURRENT.with(|place| place.replace(current));
+    let result = step();
+    CURRENT.with(|place| place.replace(before));
+    result
+}
+
+/// Fills the buffer for the process that runs now; false when none does.
+fn fill(buffer: &mut [u8]) -> bool {
+    // On a thread that is ending there is no process any more.
+    let current = CURRENT.try_with(|current| current.borrow().clone());
+    let Some((world, gate)) = current.ok().flatten() else {
+        return false;
+    };
+    gate.draw(buffer, || {
+        world.with(|core| core.generator(gate.node, gate.incarnation, "kernel"))
+    });
+    true
+}
 
 /// `syscall(2)` as libc declares it, with all the arguments that it can have.
 type Syscall = unsafe extern "C" fn(c_long, ...) -> c_long;
@@ -33,7 +68,14 @@ unsafe extern "C" fn syscall(
     f: c_long,
 ) -> c_long {
     if number == libc::SYS_getrandom {
-        // SAFETY: the caller's buffer and its length, as it gave them. The function is madsim's.
+        if b > 0 {
+            // SAFETY: the caller's buffer and its length, as it gave them: `getrandom` writes all of it.
+            let buffer = unsafe { std::slice::from_raw_parts_mut(a as *mut u8, b as usize) };
+            if fill(buffer) {
+                return b;
+            }
+        }
+        // SAFETY: the same. The function is madsim's.
         let got = unsafe { libc::getrandom(a as *mut c_void, b as usize, c as c_uint) };
         return got as c_long;
     }

@@ -1,5 +1,6 @@
 //! What stands between a process's tasks and their world: alive or dead, running or stopped.
 
+use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -17,6 +18,8 @@ pub(super) struct Gate {
     stopped: AtomicBool,
     /// Tasks that were due while the process was stopped.
     held: Mutex<Vec<Waker>>,
+    /// What the process's kernel draws from, once it was asked.
+    kernel: Mutex<Option<ChaCha8Rng>>,
 }
 
 /// What a task may do now.
@@ -38,7 +41,14 @@ impl Gate {
             alive: AtomicBool::new(true),
             stopped: AtomicBool::new(false),
             held: Mutex::new(Vec::new()),
+            kernel: Mutex::new(None),
         }
+    }
+
+    /// Fills `buffer` with the kernel's random bytes; `begin` makes their generator at the first time.
+    pub(super) fn draw(&self, buffer: &mut [u8], begin: impl FnOnce() -> ChaCha8Rng) {
+        let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        kernel.get_or_insert_with(begin).fill_bytes(buffer);
     }
 
     pub(super) fn is_alive(&self) -> bool {

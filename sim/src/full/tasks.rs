@@ -1,6 +1,7 @@
 //! Tasks of a simulated process.
 
 use super::{
+    entropy,
     gate::{Gate, Passage},
     world::World,
 };
@@ -66,10 +67,12 @@ impl Future for ProcessTask {
                 return Poll::Ready(());
             }
         }
-        let Some(future) = self.future.as_mut() else {
+        let this = &mut *self;
+        let Some(future) = this.future.as_mut() else {
             return Poll::Ready(());
         };
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        let poll = || catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        match entropy::within(&this.world, &this.gate, poll) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => {
                 self.discard(TaskEnd::Returned);

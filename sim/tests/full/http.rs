@@ -326,6 +326,42 @@ fn keys_are_drawn_from_the_seed() {
 }
 
 #[test]
+fn every_process_draws_its_own_keys() {
+    let keys = |others: u32| {
+        let drawn = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        simulate(calm(1), move |world| async move {
+            for node in 0..=others {
+                let drawn = drawn.clone();
+                world.machine(&name(node), move |host| {
+                    let drawn = drawn.clone();
+                    async move {
+                        // The others draw before the first does, and after.
+                        host.sleep(u64::from(node == 0) as u32 * SECOND).await;
+                        for _ in 0..2 {
+                            let key = KeyPair::generate().expect("a key").serialize_pem();
+                            drawn.lock().unwrap().push((node, key));
+                            host.sleep(SECOND).await;
+                        }
+                        std::future::pending().await
+                    }
+                });
+            }
+            world.sleep(10 * SECOND).await;
+            let mut drawn = drawn.lock().unwrap().clone();
+            drawn.sort();
+            drawn
+        })
+        .output
+        .expect("it ends")
+    };
+    let (alone, together) = (keys(0), keys(2));
+    assert_eq!((alone.len(), together.len()), (2, 6));
+    assert_eq!(alone, together[..2]);
+    let different: std::collections::BTreeSet<_> = together.iter().map(|(_, key)| key).collect();
+    assert_eq!(different.len(), 6);
+}
+
+#[test]
 fn certificates_are_judged_by_the_machines_clock() {
     simulate(calm(1), |world| async move {
         let papers = papers();

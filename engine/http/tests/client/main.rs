@@ -4,6 +4,7 @@ mod bodies;
 mod malformed;
 mod politeness;
 mod redirects;
+mod speed;
 mod support;
 mod tls;
 mod transport;

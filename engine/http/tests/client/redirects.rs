@@ -277,3 +277,19 @@ fn the_gate_is_asked_before_every_hop() {
         failed(fetched.outcome, "not-admitted");
     });
 }
+
+#[test]
+fn the_head_is_told_where_the_body_cannot_be_read() {
+    run(|lab| async move {
+        let site = lab.serve(Spoken::Http1, |asked| match asked.path.as_str() {
+            "/start" => Answer::to(302, "/page"),
+            _ => Answer::ok("no gzip").header("content-encoding", "gzip"),
+        });
+        let site = site.await;
+        let client = lab.client(ClientConfig::default());
+        let fetched = fetch(&client, site.url("/start")).await;
+        failed(fetched.outcome, "bad-content-coding");
+        let head = fetched.head.expect("a head");
+        assert_eq!((head.status.as_u16(), head.url.path()), (200, "/page"));
+    });
+}

@@ -236,7 +236,8 @@ impl Lab {
     }
 }
 
-async fn speak<S, H, F>(host: Host, stream: S, is_http2: bool, handler: Arc<H>)
+/// Speaks HTTP on a connection to its end.
+pub async fn speak<S, H, F>(host: Host, stream: S, is_http2: bool, handler: Arc<H>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Asked) -> F + Send + Sync + 'static,

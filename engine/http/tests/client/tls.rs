@@ -8,7 +8,8 @@ use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, date_time_ymd,
 };
-use std::sync::Arc;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use url::Url;
@@ -268,6 +269,81 @@ fn a_response_that_tls_does_not_end_is_cut() {
         let client = lab.trusting(self::config(), &authority.root());
         failed(get(&client, https(&site)).await, "connection-closed");
         is_ok(&get(&client, https(&site)).await, b"to the end");
+    });
+}
+
+#[test]
+fn a_slow_handshake_brings_no_two_requests_together() {
+    run(|lab| async move {
+        let authority = Authority::new("our root");
+        let (chain, key) = authority.sign(&named(&["localhost"]));
+        let config = tls::server(&lab.host, &chain, &key).expect("good certificates");
+        let mut config = (*config).clone();
+        config.alpn_protocols.clear();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let starts = Arc::new(Mutex::new(Vec::new()));
+        let (host, log) = (lab.host.clone(), starts.clone());
+        // Only the first handshake is slow, and slower than the gap is long.
+        let site = lab.script(move |stream, number| {
+            let (host, log, acceptor) = (host.clone(), log.clone(), acceptor.clone());
+            async move {
+                if number == 0 {
+                    host.sleep(300 * MS).await;
+                }
+                let mut stream = acceptor.accept(stream).await.expect("a client");
+                while stream.read(&mut [0; 10_000]).await.is_ok_and(|len| len > 0) {
+                    log.lock().expect("no panic").push(host.now());
+                    host.sleep(100 * MS).await;
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx";
+                    stream.write_all(answer).await.expect("it reads");
+                    stream.flush().await.expect("it reads");
+                }
+            }
+        });
+        let site = site.await;
+        let config = ClientConfig {
+            gap: 60 * MS,
+            ..self::config()
+        };
+        let client = lab.trusting(config, &authority.root());
+        let tasks: Vec<_> = (0..4)
+            .map(|_| {
+                let (client, url) = (client.clone(), https(&site));
+                lab.host.spawn("asker", async move {
+                    is_ok(&get(&client, url).await, b"x");
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await, holdfast_host::TaskEnd::Returned);
+        }
+        let starts = starts.lock().expect("no panic");
+        assert_eq!(starts.len(), 4);
+        for pair in starts.windows(2) {
+            let gap = pair[1].since(pair[0]);
+            assert!(gap + 10 * MS >= 60 * MS, "{gap:?}");
+        }
+    });
+}
+
+#[test]
+fn tls_1_2_is_spoken_too() {
+    run(|lab| async move {
+        let authority = Authority::new("our root");
+        let (chain, key) = authority.sign(&named(&["localhost"]));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes()).expect("a certificate")];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .expect("a version")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a pair");
+        let spoken = Spoken::Tls(Arc::new(config));
+        let site = lab.serve(spoken, |_| Answer::ok("x")).await;
+        let client = lab.trusting(self::config(), &authority.root());
+        is_ok(&get(&client, https(&site)).await, b"x");
     });
 }
 

@@ -465,3 +465,85 @@ fn a_body_that_is_not_wanted_costs_little_and_poisons_nothing() {
         }
     });
 }
+
+#[test]
+fn a_shared_connection_that_was_closed_is_made_up_for() {
+    run(|lab| async move {
+        let host = lab.host.clone();
+        // Each connection serves for a while and is then gone without a word.
+        let site = lab.script(move |stream, _| {
+            let host = host.clone();
+            async move {
+                let handler = Arc::new(|_| async { Answer::ok("x") });
+                let serving = speak(host.clone(), stream, true, handler);
+                let _ = host.timeout(100 * MS, serving).await;
+            }
+        });
+        let site = site.await;
+        let client = lab.client(ClientConfig {
+            plain: Plain::Http2,
+            ..quick()
+        });
+        for _ in 0..40 {
+            is_ok(&get(&client, site.url("/")).await, b"x");
+            lab.host.sleep(10 * MS).await;
+        }
+        assert!((4..=20).contains(&site.connections()));
+    });
+}
+
+#[test]
+fn connections_end_with_their_client() {
+    run(|lab| async move {
+        for (spoken, plain) in [(Spoken::Http1, Plain::Http1), (Spoken::Http2, Plain::Http2)] {
+            let ended = Arc::new(AtomicUsize::new(0));
+            let (host, count) = (lab.host.clone(), ended.clone());
+            let is_http2 = matches!(spoken, Spoken::Http2);
+            let site = lab.script(move |stream, _| {
+                let (host, count) = (host.clone(), count.clone());
+                async move {
+                    let handler = Arc::new(|_| async { Answer::ok("x") });
+                    speak(host, stream, is_http2, handler).await;
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            let site = site.await;
+            let client = lab.client(ClientConfig { plain, ..quick() });
+            is_ok(&get(&client, site.url("/")).await, b"x");
+            assert_eq!(ended.load(Ordering::SeqCst), 0);
+            drop(client);
+            lab.host.sleep(50 * MS).await;
+            assert_eq!(ended.load(Ordering::SeqCst), 1);
+        }
+    });
+}
+
+#[test]
+fn waiting_for_a_connection_is_in_no_timeout_but_the_queues() {
+    run(|lab| async move {
+        let host = lab.host.clone();
+        let slow = move |_| {
+            let host = host.clone();
+            async move {
+                host.sleep(200 * MS).await;
+                Answer::ok("x")
+            }
+        };
+        let one = lab.serve_slowly(Spoken::Http1, slow.clone()).await;
+        let other = lab.serve_slowly(Spoken::Http1, slow).await;
+        let mut config = quick();
+        config.limits.max_connections = 1;
+        config.timeouts.total = 300 * MS;
+        let client = lab.client(config);
+        let first = {
+            let (client, url) = (client.clone(), one.url("/"));
+            lab.host.spawn("first", async move {
+                is_ok(&get(&client, url).await, b"x");
+            })
+        };
+        lab.host.sleep(10 * MS).await;
+        let response = get(&client, other.url("/")).await.expect("a response");
+        assert!(response.timings.queue > 100 * MS);
+        assert_eq!(first.await, holdfast_host::TaskEnd::Returned);
+    });
+}

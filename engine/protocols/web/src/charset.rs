@@ -1,5 +1,5 @@
-//! Which encoding a document is in: the sniffing algorithm of the HTML standard (section 13.2.3.2) as far as it needs no
-//! frequency analysis.
+//! Which encoding a document is in: the sniffing algorithm of the HTML standard (section 13.2.3.2) as far as it
+//! needs no frequency analysis.
 
 use crate::text::is_space;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
@@ -53,7 +53,8 @@ pub fn decode_xml<'a>(bytes: &'a [u8], content_type: Option<&str>) -> Decoded<'a
     })
 }
 
-/// Decodes a style sheet: its `@charset` stands for the `<meta>` (CSS Syntax, section 3.2), and without one it is UTF-8.
+/// Decodes a style sheet: its `@charset` stands for the `<meta>` (CSS Syntax, section 3.2), and without one it is
+/// UTF-8.
 pub fn decode_css<'a>(bytes: &'a [u8], content_type: Option<&str>) -> Decoded<'a> {
     decode(bytes, content_type, |bytes| {
         Some(css_charset(bytes).unwrap_or(UTF_8))
@@ -89,8 +90,8 @@ fn decode<'a>(
     }
 }
 
-/// The encoding that the `charset` parameter of a `Content-Type` names (WHATWG MIME sniffing, section 4.4, as far as this
-/// parameter goes); `None` if there is none or nobody knows it.
+/// The encoding that the `charset` parameter of a `Content-Type` names (WHATWG MIME sniffing, section 4.4, as far
+/// as this parameter goes); `None` if there is none or nobody knows it.
 pub fn charset_of(content_type: &str) -> Option<&'static Encoding> {
     crate::header::parameter(content_type, "charset")
         .and_then(|label| Encoding::for_label(label.as_bytes()))

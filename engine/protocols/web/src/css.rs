@@ -1,7 +1,7 @@
 //! The URLs in a style sheet, by the tokenizer of CSS Syntax Level 3, section 4, as far as URLs need it.
 //!
-//! Found are `url()`, quoted or not, `src()`, the strings of `@import` and those of `image-set()`. Not links, and left
-//! out, are the names of `@namespace` and references to elements of the same document (`url(#gradient)`).
+//! Found are `url()`, quoted or not, `src()`, the strings of `@import` and those of `image-set()`. Not links, and
+//! left out, are the names of `@namespace` and references to elements of the same document (`url(#gradient)`).
 
 use crate::{
     Limits, Link, LinkKind, Problem,

@@ -25,9 +25,9 @@ impl Fragments {
         true
     }
 
-    /// Whether a URL's fragment, without its `#`, points to something, by the HTML standard (section 7.4.6.3, "Scrolling
-    /// to a fragment"): nothing and the top of the page always do, then a name is looked for as the fragment is written,
-    /// then percent-decoded. What starts with `:~:` is for the browser and is taken off first.
+    /// Whether a URL's fragment, without its `#`, points to something, by the HTML standard (section 7.4.6.3,
+    /// "Scrolling to a fragment"): nothing and the top of the page always do, then a name is looked for as the
+    /// fragment is written, then percent-decoded. What starts with `:~:` is for the browser and is taken off first.
     ///
     /// If [`Fragments::is_cut`], a name that is not found may exist all the same.
     pub fn contains(&self, fragment: &str) -> bool {

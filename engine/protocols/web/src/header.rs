@@ -4,8 +4,8 @@ use crate::{Limits, Link, LinkKind, Rel, link::Draft, page::relation_kind, text}
 use std::borrow::Cow;
 use url::Url;
 
-/// The value of a parameter of a header such as `text/html; charset=utf-8`, quoted or not (RFC 9110, section 5.6.6). The
-/// first of the name counts.
+/// The value of a parameter of a header such as `text/html; charset=utf-8`, quoted or not (RFC 9110, section
+/// 5.6.6). The first of the name counts.
 pub fn parameter<'a>(value: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let mut parameters = Parameters { rest: value };
     // What stands before the first semicolon is the value itself.
@@ -100,9 +100,9 @@ fn unquote(text: &str) -> (Cow<'_, str>, &str) {
     (Cow::Owned(out), "")
 }
 
-/// The links of a `Link` header's value (RFC 8288, section 3), as lenient as its appendix B.2. Links without a relation,
-/// those that are about another document (`anchor`), and hints for the network (`preconnect`, `dns-prefetch`) are no
-/// links of the document that was fetched from `document`.
+/// The links of a `Link` header's value (RFC 8288, section 3), as lenient as its appendix B.2. Links without a
+/// relation, those that are about another document (`anchor`), and hints for the network (`preconnect`,
+/// `dns-prefetch`) are no links of the document that was fetched from `document`.
 ///
 /// A header that occurs several times is one, its values joined with commas; links are numbered from `ordinal`.
 pub fn links(value: &str, document: &Url, ordinal: u32, limits: &Limits) -> Vec<Link> {
@@ -185,7 +185,8 @@ pub struct Refresh<'a> {
     pub url: Option<&'a str>,
 }
 
-/// Reads it by the "shared declarative refresh steps" of the HTML standard (section 4.2.5.3); `None` if browsers ignore it.
+/// Reads it by the "shared declarative refresh steps" of the HTML standard (section 4.2.5.3); `None` if browsers
+/// ignore it.
 pub fn refresh(value: &str) -> Option<Refresh<'_>> {
     let value = blank(value);
     let digits = value.bytes().take_while(u8::is_ascii_digit).count();
@@ -247,8 +248,8 @@ impl RobotsMeta {
         }
     }
 
-    /// Adds what a value of the header `X-Robots-Tag` says, if it is said to everybody or to this crawler: a value may
-    /// begin with a crawler's name and a colon.
+    /// Adds what a value of the header `X-Robots-Tag` says, if it is said to everybody or to this crawler: a
+    /// value may begin with a crawler's name and a colon.
     pub fn add_header(&mut self, value: &str, crawler: &str) {
         match value.split_once(':') {
             // Dates of `unavailable_after` have colons, too, but not behind their first word.

@@ -1,8 +1,8 @@
 //! What an HTML page links to, what can be pointed to in it, and what it says about itself.
 //!
 //! The page is tokenized by html5gum, by the HTML standard; what the tokenizer needs to know of the tree (raw text,
-//! foreign content, templates) is followed without building one. Scripts are not run: `<noscript>` is read as a browser
-//! without scripts reads it, and what a script would write is not seen.
+//! foreign content, templates) is followed without building one. Scripts are not run: `<noscript>` is read as a
+//! browser without scripts reads it, and what a script would write is not seen.
 
 mod collector;
 mod element;

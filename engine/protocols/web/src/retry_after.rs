@@ -5,9 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The longest wait that is taken from a server.
 pub const LIMIT: Duration = Duration::from_secs(24 * 3600);
 
-/// How long to wait by a `Retry-After` that was received when the clock said `now`, in seconds since 1970-01-01 UTC; at
-/// most [`LIMIT`]. A date that has passed means no wait. `None` if the value is neither a number of seconds nor a date in
-/// one of the three forms of RFC 9110, section 5.6.7; the wait is the caller's choice then.
+/// How long to wait by a `Retry-After` that was received when the clock said `now`, in seconds since 1970-01-01
+/// UTC; at most [`LIMIT`]. A date that has passed means no wait. `None` if the value is neither a number of
+/// seconds nor a date in one of the three forms of RFC 9110, section 5.6.7; the wait is the caller's choice then.
 pub fn parse(value: &str, now: u64) -> Option<Duration> {
     let value = value.trim_ascii();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,7 +1,7 @@
 //! The robots exclusion protocol (RFC 9309).
 //!
-//! A [`Robots`] is what one robots.txt says to one crawler. [`Robots::for_status`] is the access rule by the status of the
-//! answer, [`Robots::parse`] reads a file, [`Robots::allows`] asks.
+//! A [`Robots`] is what one robots.txt says to one crawler. [`Robots::for_status`] is the access rule by the
+//! status of the answer, [`Robots::parse`] reads a file, [`Robots::allows`] asks.
 //!
 //! Beyond the RFC's grammar, which permits crawlers to be lenient (section 2.2.4: "Crawlers MAY interpret other
 //! records"; section 2.2: parsers should be as lenient as possible), this is accepted, as Google's parser does:
@@ -25,7 +25,8 @@ use thiserror::Error;
 
 /// How much of a file is read: RFC 9309, section 2.5, wants at least 500 KiB. A line that this limit cuts is ignored.
 pub const PARSE_LIMIT_BYTES: usize = 500 << 10;
-/// How long a line may be; a longer one is cut. A URL of 2,083 characters, each as an escape of four characters, twice.
+/// How long a line may be; a longer one is cut. A URL of 2,083 characters, each as an escape of four characters,
+/// twice.
 pub const LINE_LIMIT_BYTES: usize = 16 << 10;
 /// The longest [`Robots::crawl_delay`], in seconds; longer ones are cut to it.
 pub const CRAWL_DELAY_LIMIT_SECONDS: f64 = 300.0;
@@ -226,8 +227,8 @@ impl Robots {
     /// Whether the crawler may fetch a path with its query, such as `/a/b?c`, as
     /// [`urls::path_and_query`](crate::urls::path_and_query) gives it.
     ///
-    /// The longest rule that matches decides, in octets; of equally long ones `allow` (section 2.2.2). `/robots.txt` is
-    /// always allowed. Takes time in the length of the rules times that of the path at worst.
+    /// The longest rule that matches decides, in octets; of equally long ones `allow` (section 2.2.2).
+    /// `/robots.txt` is always allowed. Takes time in the length of the rules times that of the path at worst.
     pub fn allows(&self, path_and_query: &str) -> bool {
         let is_robots = path_and_query
             .strip_prefix("/robots.txt")

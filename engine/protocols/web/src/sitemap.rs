@@ -1,8 +1,9 @@
 //! Sitemaps and feeds: lists of URLs that a site gives to robots.
 //!
-//! Read are sitemaps and sitemap indexes of sitemaps.org 0.9 with the extensions for languages (`xhtml:link`), images and
-//! videos, sitemaps that are plain text, RSS 2.0 (and what resembles it) and Atom (RFC 4287). Elements are told by their
-//! local names, whatever their prefix: files with a wrong namespace are frequent, and what they mean is plain.
+//! Read are sitemaps and sitemap indexes of sitemaps.org 0.9 with the extensions for languages (`xhtml:link`),
+//! images and videos, sitemaps that are plain text, RSS 2.0 (and what resembles it) and Atom (RFC 4287). Elements
+//! are told by their local names, whatever their prefix: files with a wrong namespace are frequent, and what they
+//! mean is plain.
 
 use crate::{
     Limits, Link, LinkKind, Problem, charset,

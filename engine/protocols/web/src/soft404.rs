@@ -4,8 +4,8 @@
 //! with what it answers elsewhere, by a [`Fingerprint`] of the words: the 64-bit simhash of Charikar ("Similarity
 //! Estimation Techniques from Rounding Algorithms", 2002) over shingles of three words, as Manku, Jain and Das Sarma
 //! use it ("Detecting Near-Duplicates for Web Crawling", 2007), who take up to three bits of difference for a
-//! near-duplicate. Words that a page takes from its own URL, and those with digits (times, numbers of requests), are left
-//! out: they differ between two answers that say the same.
+//! near-duplicate. Words that a page takes from its own URL, and those with digits (times, numbers of requests),
+//! are left out: they differ between two answers that say the same.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -48,8 +48,8 @@ impl Fingerprint {
         (self.simhash ^ other.simhash).count_ones()
     }
 
-    /// Whether two pages say nearly the same: enough words, nearly as many, of nearly the same fingerprint. The very same
-    /// few words are the same, too.
+    /// Whether two pages say nearly the same: enough words, nearly as many, of nearly the same fingerprint. The
+    /// very same few words are the same, too.
     pub fn is_near(self, other: Fingerprint) -> bool {
         if self == other {
             return self.words > 0;
@@ -152,8 +152,8 @@ fn mix(mut hash: u64) -> u64 {
     hash ^ hash >> 33
 }
 
-/// Whether a title says that there is no page. Conservative: only titles that say little else, so that an article about
-/// 404 pages is none.
+/// Whether a title says that there is no page. Conservative: only titles that say little else, so that an article
+/// about 404 pages is none.
 pub fn is_not_found_title(title: &str) -> bool {
     const PHRASES: [&str; 12] = [
         "404",

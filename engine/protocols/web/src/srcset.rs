@@ -2,9 +2,9 @@
 
 use crate::text::is_space;
 
-/// The URLs of the image candidates in a `srcset` or `imagesrcset` attribute, by the parsing algorithm of the standard.
-/// Commas and parentheses split as they do there; descriptors are skipped, right or wrong: a candidate with a wrong
-/// one is never loaded by a browser, but its author meant a link.
+/// The URLs of the image candidates in a `srcset` or `imagesrcset` attribute, by the parsing algorithm of the
+/// standard. Commas and parentheses split as they do there; descriptors are skipped, right or wrong: a candidate
+/// with a wrong one is never loaded by a browser, but its author meant a link.
 pub fn candidates(srcset: &str) -> Candidates<'_> {
     Candidates { rest: srcset }
 }

@@ -113,8 +113,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Line and column of a place at or behind the last one, from 1; columns count characters. `\n`, `\r\n` and a bare
-    /// `\r` end lines.
+    /// Line and column of a place at or behind the last one, from 1; columns count characters. `\n`, `\r\n` and a
+    /// bare `\r` end lines.
     pub fn at(&mut self, offset: usize) -> (u32, u32) {
         let bytes = self.text.as_bytes();
         let end = offset.min(bytes.len());

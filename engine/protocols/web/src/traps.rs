@@ -1,9 +1,9 @@
 //! Crawler traps: places where a site makes ever more URLs.
 //!
-//! Some show in a URL by itself ([`by_shape`]): the same segments over and over, as a relative link that misses a slash
-//! makes them, or more depth or parameters than a person's site has. Others show only in number: calendars that link to
-//! the next month forever, session identifiers in URLs, one script or folder with endless children. Those are counted by a
-//! [`TrapGuard`], one for each host.
+//! Some show in a URL by itself ([`by_shape`]): the same segments over and over, as a relative link that misses a
+//! slash makes them, or more depth or parameters than a person's site has. Others show only in number: calendars
+//! that link to the next month forever, session identifiers in URLs, one script or folder with endless children.
+//! Those are counted by a [`TrapGuard`], one for each host.
 //!
 //! A guard is a plain value: the same URLs in the same order give the same answers.
 
@@ -373,8 +373,8 @@ fn without_session(path: &str, query: &str) -> Option<u64> {
     has_session.then_some(hash.0)
 }
 
-/// Whether a parameter is a session identifier: by a name that means nothing else, or by a name that often does together
-/// with a value that looks like one.
+/// Whether a parameter is a session identifier: by a name that means nothing else, or by a name that often does
+/// together with a value that looks like one.
 pub fn is_session(name: &str, value: &str) -> bool {
     const CERTAIN: [&str; 7] = [
         "jsessionid",

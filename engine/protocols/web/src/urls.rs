@@ -183,8 +183,8 @@ impl From<ParseError> for UrlProblem {
 ///
 /// # Errors
 ///
-/// What is wrong with it. A URL of a scheme that cannot be checked is not looked at more closely: `mailto:` or `data:`
-/// followed by anything is no error.
+/// What is wrong with it. A URL of a scheme that cannot be checked is not looked at more closely: `mailto:` or
+/// `data:` followed by anything is no error.
 pub fn resolve(reference: &str, base: &Url, url_bytes: usize) -> Result<Target, UrlProblem> {
     let reference = trim(reference);
     match scheme_of(reference) {
@@ -288,11 +288,11 @@ impl fmt::Display for UrlKey {
 }
 
 /// The key of a URL's target: the URL without its fragment, in the normal form of RFC 3986, sections 6.2.2.1 and
-/// 6.2.2.2: percent-escapes in upper case, and none for unreserved characters. Scheme, host, port and dot segments are
-/// normalised by the URL parser already.
+/// 6.2.2.2: percent-escapes in upper case, and none for unreserved characters. Scheme, host, port and dot
+/// segments are normalised by the URL parser already.
 ///
-/// Nothing is done that could join two targets: an empty query, the order of parameters, a slash at the end, `www.` and
-/// `index.html` all stay as they are.
+/// Nothing is done that could join two targets: an empty query, the order of parameters, a slash at the end,
+/// `www.` and `index.html` all stay as they are.
 pub fn key(url: &Url) -> UrlKey {
     let text = url.as_str();
     let text = match text.find('#') {

@@ -31,6 +31,8 @@ pub(crate) struct Intake<'c, 'a> {
 struct Known {
     id: i64,
     verdict: Option<Verdict>,
+    /// As it is written there.
+    url: String,
 }
 
 impl<'c, 'a> Intake<'c, 'a> {
@@ -206,6 +208,7 @@ impl<'c, 'a> Intake<'c, 'a> {
         let mut own: Option<(Verdict, String)> = None;
         let mut target = None;
         let mut fragment_of = None;
+        let mut own_url = None;
         match &found.target {
             FoundTarget::Other(scheme) => {
                 let name = serde_json::to_value(scheme).ok();
@@ -220,7 +223,10 @@ impl<'c, 'a> Intake<'c, 'a> {
             FoundTarget::Web { url, fragment } => {
                 fragment_of = fragment.as_deref();
                 match self.target(source, depth, url, found.kind)? {
-                    Ok(known) => target = Some(known),
+                    Ok(known) => {
+                        own_url = (known.url != *url).then_some(url.as_str());
+                        target = Some(known);
+                    }
                     Err(reason) => {
                         self.skipped += 1;
                         own = Some((Verdict::Unverifiable, reason.into()));
@@ -244,8 +250,9 @@ impl<'c, 'a> Intake<'c, 'a> {
         let kind = kind.as_ref().and_then(|kind| kind.as_str());
         self.change.execute(
             "INSERT INTO links_links
-                (job, source, ordinal, line, col, kind, element, text, raw, target, fragment, verdict, reason, broken)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                (job, source, ordinal, line, col, kind, element, text, raw, target, url, fragment, verdict, reason,
+                 broken)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 self.number,
                 source.map(|(id, _)| id),
@@ -257,6 +264,7 @@ impl<'c, 'a> Intake<'c, 'a> {
                 found.text,
                 found.raw,
                 target.as_ref().map(|known| known.id),
+                own_url,
                 fragment_of,
                 own.as_ref().map(|(verdict, _)| verdict.name()),
                 own.as_ref().map(|(_, reason)| reason),
@@ -298,13 +306,14 @@ impl<'c, 'a> Intake<'c, 'a> {
         };
         let key = urls::key(&url);
         let known = self.change.first(
-            "SELECT id, verdict FROM links_targets WHERE job = ?1 AND key = ?2",
+            "SELECT id, verdict, url FROM links_targets WHERE job = ?1 AND key = ?2",
             params![self.number, key.as_str()],
             |row| {
                 let verdict: Option<String> = row.get(1)?;
                 Ok(Known {
                     id: row.get(0)?,
                     verdict: verdict.and_then(|name| Verdict::named(&name)),
+                    url: row.get(2)?,
                 })
             },
         )?;
@@ -358,7 +367,11 @@ impl<'c, 'a> Intake<'c, 'a> {
         )?;
         self.enqueue(Task { target: id, ..task }, &url)?;
         self.targets += 1;
-        Ok(Ok(Known { id, verdict: None }))
+        Ok(Ok(Known {
+            id,
+            verdict: None,
+            url: url.into(),
+        }))
     }
 
     fn enqueue(&mut self, task: Task, url: &Url) -> Result<(), SqlError> {

@@ -17,7 +17,8 @@ use holdfast_web::{
     Fragments, Limits, Link, LinkKind, Target, charset, css, header, page, sitemap, urls,
 };
 use std::{
-    sync::{Arc, Mutex},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use url::Url;
@@ -32,8 +33,12 @@ const LARGE_PAGE: usize = 256 << 10;
 const LINK_BYTES: usize = 2 << 20;
 /// Encoded bytes of names that fragments can point to; above it none are known.
 const NAME_BYTES: usize = 128 << 10;
-/// Longest time that a server may put off the next try.
+/// Longest time that a server may put off the next try; who asks for more is throttling for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
+/// How long a host is left alone when it puts off one request: it may mean that one alone.
+const FIRST_PUT_OFF: Duration = Duration::from_secs(1);
+/// Hosts whose putting off is remembered.
+const MAX_STRIKES: usize = 10_000;
 /// Tries beyond the job's after a server said when to come again.
 const THROTTLED_TRIES: u32 = 2;
 /// The reason of an attempt that a server put off.
@@ -48,6 +53,8 @@ pub(crate) struct Checker {
     robots: RobotsCache,
     probes: Probes,
     mutant: Option<Mutant>,
+    /// Requests that each host has put off since it last answered one.
+    strikes: Mutex<BTreeMap<Origin, u32>>,
 }
 
 /// The service's [`Performer`].
@@ -82,6 +89,7 @@ impl Checker {
             robots,
             probes,
             mutant,
+            strikes: Mutex::default(),
         }
     }
 
@@ -105,7 +113,8 @@ impl Checker {
                 reason: PUT_OFF.into(),
             };
         }
-        if judgement.may_pass && effect.attempts < task.retries {
+        let is_final = is_put_off_for_good(&fetched);
+        if judgement.may_pass && !is_final && effect.attempts < task.retries {
             return End::Retry {
                 after: retry_delay(&task, effect.attempts),
                 reason: judgement.reason,
@@ -158,18 +167,40 @@ impl Checker {
         let Ok(response) = &fetched.outcome else {
             return None;
         };
+        let origin = Origin::of(&response.head.url).ok()?;
         let status = response.head.status.as_u16();
-        if !matches!(status, 429 | 503) || Mutant::RetryAfterIgnored.is_in(self.mutant) {
+        if !matches!(status, 429 | 503) {
+            self.strikes().remove(&origin);
+            return None;
+        }
+        if Mutant::RetryAfterIgnored.is_in(self.mutant) {
             return None;
         }
         let after = holdfast_http::retry_after(&response.head.headers, self.host.unix_time())?;
-        let after = after.min(MAX_RETRY_AFTER);
-        if let Ok(origin) = Origin::of(&response.head.url) {
-            let until = self.host.now().saturating_add(after);
-            let _ = self.client.block_until(&origin, until);
-        }
+        let pause = match self.strike(&origin) {
+            1 => after.min(FIRST_PUT_OFF),
+            _ => after.min(MAX_RETRY_AFTER),
+        };
+        let until = self.host.now().saturating_add(pause);
+        let _ = self.client.block_until(&origin, until);
         let tries = task.retries + THROTTLED_TRIES;
-        (task.retries > 0 && effect.attempts < tries).then_some(after)
+        let is_worth = task.retries > 0 && effect.attempts < tries && after <= MAX_RETRY_AFTER;
+        is_worth.then_some(after)
+    }
+
+    fn strikes(&self) -> MutexGuard<'_, BTreeMap<Origin, u32>> {
+        self.strikes.lock().expect("nobody panics with it")
+    }
+
+    /// How many requests in a row the host has put off, this one included.
+    fn strike(&self, origin: &Origin) -> u32 {
+        let mut strikes = self.strikes();
+        if strikes.len() >= MAX_STRIKES && !strikes.contains_key(origin) {
+            strikes.pop_first();
+        }
+        let count = strikes.entry(origin.clone()).or_default();
+        *count += 1;
+        *count
     }
 
     /// Looks into what came.
@@ -181,8 +212,12 @@ impl Checker {
         judgement: Judgement,
     ) -> Checked {
         let redirects = redirects(&fetched);
+        let is_put_off = is_put_off_for_good(&fetched);
         let mut checked = Checked {
-            verdict: judgement.verdict,
+            verdict: match is_put_off {
+                true => Verdict::Throttled,
+                false => judgement.verdict,
+            },
             reason: judgement.reason,
             detail: judgement.detail.chars().take(MAX_DETAIL).collect(),
             status: None,
@@ -200,11 +235,6 @@ impl Checker {
             Err(_) => return checked,
         };
         checked.status = Some(response.head.status.as_u16());
-        let is_put_off = matches!(checked.status, Some(429 | 503))
-            && response.head.headers.contains_key("retry-after");
-        if is_put_off {
-            checked.verdict = Verdict::Throttled;
-        }
         let permanent = fetched.hops.iter().take_while(|hop| hop.is_permanent);
         if checked.verdict == Verdict::Alive
             && let Some(new) = permanent.last().and_then(|hop| hop.target.as_ref())
@@ -272,15 +302,8 @@ impl Checker {
         let content_type = header_text(&response.head, "content-type");
         if is_html(&response.head) {
             // Only a host that has an answer to everything needs a closer look.
-            let mut fingerprints = is_inside && self.answers_everything(&document, task).await;
-            let mut page = self.parse(&response, &document, fingerprints).await;
-            let title = page.title.as_deref().unwrap_or("");
-            if !fingerprints && holdfast_web::soft404::is_not_found_title(title) {
-                fingerprints = self.answers_everything(&document, task).await;
-                if fingerprints {
-                    page = self.parse(&response, &document, true).await;
-                }
-            }
+            let fingerprints = self.answers_everything(&document, task).await;
+            let page = self.parse(&response, &document, fingerprints).await;
             if fingerprints
                 && let Some(fingerprint) = page.fingerprint
                 && self.is_soft_404(&document, fingerprint, task).await
@@ -346,9 +369,8 @@ impl Checker {
     async fn answers_everything(&self, document: &Url, task: &Task) -> bool {
         let gate = self.gate(task);
         self.probes
-            .answer(&self.client, &gate, document)
+            .answers_everything(&self.client, &gate, document)
             .await
-            .is_some()
     }
 
     async fn is_soft_404(
@@ -370,6 +392,14 @@ impl Checker {
             failure: Mutex::new(None),
         }
     }
+}
+
+/// The server named a time to come again, and it was not worth waiting for or has been waited for often enough.
+fn is_put_off_for_good(fetched: &Fetched) -> bool {
+    fetched.outcome.as_ref().is_ok_and(|response| {
+        matches!(response.head.status.as_u16(), 429 | 503)
+            && response.head.headers.contains_key("retry-after")
+    })
 }
 
 fn millis(duration: Duration) -> u32 {

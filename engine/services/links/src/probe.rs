@@ -2,7 +2,10 @@
 
 use crate::perform::is_html;
 use holdfast_http::{BodyPolicy, Client, Gate, Origin, Request};
-use holdfast_web::{page, soft404::Fingerprint};
+use holdfast_web::{
+    page,
+    soft404::{Fingerprint, is_not_found_title},
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -18,9 +21,17 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Default)]
 struct Host {
     /// What it says to a path that cannot exist, if it says that with 200.
-    bogus: OnceCell<Option<Fingerprint>>,
+    bogus: OnceCell<Option<Answer>>,
     /// Whether it says the same on its front page: then it is one program that reads the path itself.
     is_app: OnceCell<bool>,
+}
+
+/// A page, as far as it is compared.
+#[derive(Clone, Copy)]
+struct Answer {
+    fingerprint: Fingerprint,
+    /// Its title says that something is not there.
+    says_so: bool,
 }
 
 /// What hosts were found to do.
@@ -48,15 +59,19 @@ impl Probes {
         Some(known.entry(origin).or_default().clone())
     }
 
-    /// What the document's host says to a path that cannot exist, if it says that with 200.
-    pub async fn answer(
+    /// Whether the document's host says 200 to a path that cannot exist.
+    pub async fn answers_everything(
         &self,
         client: &Client,
         gate: &dyn Gate,
         document: &Url,
-    ) -> Option<Fingerprint> {
+    ) -> bool {
+        self.answer(client, gate, document).await.is_some()
+    }
+
+    async fn answer(&self, client: &Client, gate: &dyn Gate, document: &Url) -> Option<Answer> {
         let host = self.host(document)?;
-        let ask = || fingerprint(client, gate, document, &self.path);
+        let ask = || ask(client, gate, document, &self.path);
         *host.bogus.get_or_init(ask).await
     }
 
@@ -71,26 +86,24 @@ impl Probes {
         let Some(bogus) = self.answer(client, gate, document).await else {
             return false;
         };
-        if document.path() == "/" || !found.is_near(bogus) {
+        if document.path() == "/" || !found.is_near(bogus.fingerprint) {
             return false;
+        }
+        if bogus.says_so {
+            return true;
         }
         let Some(host) = self.host(document) else {
             return false;
         };
         let ask = async || {
-            let front = fingerprint(client, gate, document, "/").await;
-            front.is_some_and(|front| front.is_near(bogus))
+            let front = self::ask(client, gate, document, "/").await;
+            front.is_some_and(|front| front.fingerprint.is_near(bogus.fingerprint))
         };
         !*host.is_app.get_or_init(ask).await
     }
 }
 
-async fn fingerprint(
-    client: &Client,
-    gate: &dyn Gate,
-    document: &Url,
-    path: &str,
-) -> Option<Fingerprint> {
+async fn ask(client: &Client, gate: &dyn Gate, document: &Url, path: &str) -> Option<Answer> {
     let mut url = document.clone();
     url.set_path(path);
     url.set_query(None);
@@ -111,5 +124,9 @@ async fn fingerprint(
         fingerprint: true,
         ..page::Options::default()
     };
-    page::read(&response.body, content_type, &fetched.url, &options).fingerprint
+    let page = page::read(&response.body, content_type, &fetched.url, &options);
+    Some(Answer {
+        fingerprint: page.fingerprint?,
+        says_so: page.title.as_deref().is_some_and(is_not_found_title),
+    })
 }

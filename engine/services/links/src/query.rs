@@ -128,7 +128,7 @@ macro_rules! select_result {
     ($rest:literal) => {
         concat!(
             "SELECT link.id, source.url, link.ordinal, link.line, link.col, link.kind, link.element, link.text,
-                link.raw, target.url, link.fragment, target.final_url, target.status, target.redirects,
+                link.raw, coalesce(link.url, target.url), link.fragment, target.final_url, target.status, target.redirects,
                 coalesce(link.verdict, target.verdict), coalesce(link.reason, target.reason), target.detail,
                 target.attempts, target.wait_ms, target.head_ms, target.total_ms, target.checked_at
              FROM links_links AS link

@@ -1,4 +1,8 @@
-use super::{Base, Place, Sink, foreign::Foreign, tag::Tag};
+use super::{
+    Base, Place, Sink,
+    foreign::{Foreign, Space},
+    tag::Tag,
+};
 use crate::{
     LinkKind, Problem, charset, css,
     link::Draft,
@@ -100,8 +104,9 @@ impl<'s, 'l, 't> Collector<'s, 'l, 't> {
         }
     }
 
-    pub fn is_svg(&self) -> bool {
-        self.foreign.is_svg()
+    /// Whether the current tag is of HTML, SVG or MathML.
+    pub fn space(&self) -> Space {
+        self.foreign.tag()
     }
 
     /// Whether the current tag ends among the first bytes of the document, those that are searched for its encoding.
@@ -199,16 +204,18 @@ impl<'s, 'l, 't> Collector<'s, 'l, 't> {
                 .problem(Problem::TooManyAttributes { line, limit });
         }
         let is_inert = self.templates > 0;
-        if &*tag.name == b"template" && !self.foreign.is_foreign() {
+        if !is_inert {
+            self.element(tag);
+        }
+        if &*tag.name == b"template" && self.space() == Space::Html {
             // A declarative shadow root is shown; a template in it is one of its own.
             if is_inert || !tag.has(b"shadowrootmode") {
                 self.templates += 1;
             }
-        } else if !is_inert {
-            self.element(tag);
         }
         let (state, capture) = self.raw_text(tag, is_inert)?;
         self.capture = capture;
+        self.sink.has_title |= capture == Capture::Title;
         self.capture_place = match capture {
             Capture::Style => self.place(),
             _ => (0, 0),
@@ -222,7 +229,7 @@ impl<'s, 'l, 't> Collector<'s, 'l, 't> {
     fn raw_text(&self, tag: &Tag, is_inert: bool) -> Option<(Option<State>, Capture)> {
         let unless_inert = |capture| if is_inert { Capture::Nothing } else { capture };
         let name = &*tag.name;
-        if self.foreign.is_foreign() {
+        if self.space() != Space::Html {
             // Markup to the tokenizer, but no text that anybody reads.
             return match name {
                 _ if tag.is_self_closing => None,
@@ -232,8 +239,6 @@ impl<'s, 'l, 't> Collector<'s, 'l, 't> {
             };
         }
         Some(match name {
-            // Where SVG has a title, HTML is allowed again, so that this could be one in SVG: no raw text there.
-            b"title" if self.foreign.is_open() => return None,
             b"title" => {
                 let is_first = self.is_outermost() && !self.sink.has_title;
                 let capture = if is_first {
@@ -269,9 +274,6 @@ impl<'s, 'l, 't> Collector<'s, 'l, 't> {
     fn end_tag(&mut self, tag: &Tag) {
         self.foreign.end(&tag.name);
         if self.capture != Capture::Visible && tag.name == self.raw_tag {
-            if self.capture == Capture::Title {
-                self.sink.has_title = true;
-            }
             self.capture = Capture::Visible;
         }
         match &*tag.name {
@@ -297,7 +299,6 @@ impl<'s, 'l, 't> Collector<'s, 'l, 't> {
                 }
             }
             Capture::Title => {
-                self.sink.has_title = true;
                 text::push_collapsed(
                     &mut self.sink.title,
                     &mut self.sink.title_chars,
@@ -477,7 +478,7 @@ impl Emitter for Collector<'_, '_, '_> {
     }
 
     fn adjusted_current_node_present_but_not_in_html_namespace(&mut self) -> bool {
-        self.foreign.is_foreign()
+        self.foreign.contents() != Space::Html
     }
 
     #[inline]

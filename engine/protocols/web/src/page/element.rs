@@ -1,4 +1,4 @@
-use super::{collector::Collector, tag::Tag};
+use super::{collector::Collector, foreign::Space, tag::Tag};
 use crate::{LinkKind, Problem, Rel, header, srcset, text};
 
 /// How many targets of a `ping` are taken.
@@ -8,10 +8,15 @@ impl Collector<'_, '_, '_> {
     /// Takes what a start tag links to, what it names, and what it says about the page.
     pub(super) fn element(&mut self, tag: &Tag) {
         self.global_attributes(tag);
-        if self.is_svg() {
-            self.svg(tag);
-            return;
+        match self.space() {
+            Space::Html => self.html(tag),
+            Space::Svg => self.svg(tag),
+            // It has no links that browsers follow.
+            Space::Math => {}
         }
+    }
+
+    fn html(&mut self, tag: &Tag) {
         match &*tag.name {
             b"a" => self.anchor_element(tag),
             b"area" => {
@@ -78,7 +83,9 @@ impl Collector<'_, '_, '_> {
         for (name, value) in tag.attributes() {
             match name {
                 b"id" => self.fragment(&tag.value(value)),
-                b"name" if &*tag.name == b"a" => self.fragment(&tag.value(value)),
+                b"name" if &*tag.name == b"a" && self.space() == Space::Html => {
+                    self.fragment(&tag.value(value))
+                }
                 b"style" => self.add_style(&tag.value(value), tag),
                 _ => {}
             }
@@ -294,8 +301,8 @@ fn is_social(name: &str) -> bool {
     NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// What kind of link a `rel` makes, in a `<link>` or a `Link` header: the first in this list that it has. `None` if it
-/// is no link: no relation at all, or only a hint to connect to somebody.
+/// What kind of link a `rel` makes, in a `<link>` or a `Link` header: the first in this list that it has. `None`
+/// if it is no link: no relation at all, or only a hint to connect to somebody.
 pub fn relation_kind(rel: &str) -> Option<LinkKind> {
     let has = |names: &[&str]| {
         rel.split_ascii_whitespace()

@@ -1,79 +1,105 @@
 use super::tag::Tag;
 
-/// How deep SVG and MathML are followed into one another; deeper is taken for the same.
+/// How many elements of SVG and MathML are followed into one another; deeper ones are taken for their surroundings.
 const DEPTH_LIMIT: usize = 64;
 
 /// Whether the parser is in SVG or MathML, where other rules hold (HTML standard, section 13.2.6.5), as far as tags
 /// alone tell.
 #[derive(Default)]
 pub struct Foreign {
-    /// What is open: a root of foreign content, or a place in it where HTML is allowed again.
+    /// What is open: roots of foreign content, and places in it where HTML is allowed again.
     open: Vec<Open>,
+    /// What the last start tag belongs to.
+    tag: Space,
 }
 
-enum Open {
+/// An open element, and what its contents are.
+struct Open {
+    name: Vec<u8>,
+    contents: Space,
+}
+
+/// A namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Space {
+    #[default]
+    Html,
     Svg,
     Math,
-    /// An integration point, by the name of its element.
-    Html(Vec<u8>),
 }
 
 impl Foreign {
-    pub fn is_foreign(&self) -> bool {
-        matches!(self.open.last(), Some(Open::Svg | Open::Math))
+    /// What text and tags that come now belong to.
+    pub fn contents(&self) -> Space {
+        self.open.last().map_or(Space::Html, |open| open.contents)
     }
 
-    /// Whether anything foreign is open, though HTML may be allowed in it again.
-    pub fn is_open(&self) -> bool {
-        !self.open.is_empty()
-    }
-
-    pub fn is_svg(&self) -> bool {
-        matches!(self.open.last(), Some(Open::Svg))
+    /// What the last start tag belongs to.
+    pub fn tag(&self) -> Space {
+        self.tag
     }
 
     /// Follows a start tag. Call it before the tag is looked at: some elements end foreign content.
     pub fn start(&mut self, tag: &Tag) {
-        if self.open.is_empty() && !matches!(&*tag.name, b"svg" | b"math") {
+        self.tag = Space::Html;
+        let name = &*tag.name;
+        if self.open.is_empty() && !matches!(name, b"svg" | b"math") {
             return;
         }
-        if self.is_foreign() && breaks_out(tag) {
-            while self.is_foreign() {
-                self.open.pop();
-            }
+        if breaks_out(tag) {
+            self.break_out();
         }
-        if tag.is_self_closing || self.open.len() >= DEPTH_LIMIT {
-            return;
+        let is_annotation = self
+            .open
+            .last()
+            .is_some_and(|open| open.name == b"annotation-xml");
+        self.tag = match (name, self.contents()) {
+            (b"svg", Space::Html) => Space::Svg,
+            (b"svg", Space::Math) if is_annotation => Space::Svg,
+            (b"math", Space::Html) => Space::Math,
+            (_, around) => around,
+        };
+        let contents = match (name, self.tag) {
+            (b"foreignobject" | b"desc" | b"title", Space::Svg)
+            | (b"mi" | b"mo" | b"mn" | b"ms" | b"mtext", Space::Math) => Space::Html,
+            (b"annotation-xml", Space::Math) if is_html(tag) => Space::Html,
+            (b"svg" | b"math", Space::Svg | Space::Math) | (b"annotation-xml", Space::Math) => {
+                self.tag
+            }
+            // Any other element's contents are what it is.
+            _ => return,
+        };
+        if !tag.is_self_closing && self.open.len() < DEPTH_LIMIT {
+            self.open.push(Open {
+                name: name.to_vec(),
+                contents,
+            });
         }
-        match (&*tag.name, self.open.last()) {
-            (b"svg", _) => self.open.push(Open::Svg),
-            (b"math", _) => self.open.push(Open::Math),
-            (name @ (b"foreignobject" | b"desc" | b"title"), Some(Open::Svg))
-            | (name @ (b"mi" | b"mo" | b"mn" | b"ms" | b"mtext"), Some(Open::Math)) => {
-                self.open.push(Open::Html(name.to_vec()));
-            }
-            (name @ b"annotation-xml", Some(Open::Math)) => {
-                let encoding = tag.get(b"encoding").unwrap_or_default();
-                let is = |kind: &str| encoding.eq_ignore_ascii_case(kind);
-                if is("text/html") || is("application/xhtml+xml") {
-                    self.open.push(Open::Html(name.to_vec()));
-                }
-            }
-            _ => {}
+    }
+
+    /// Goes back to where HTML is allowed.
+    fn break_out(&mut self) {
+        while self.contents() != Space::Html {
+            self.open.pop();
         }
     }
 
     /// Follows an end tag.
     pub fn end(&mut self, name: &[u8]) {
-        let closes = |open: &Open| match open {
-            Open::Svg => name == b"svg",
-            Open::Math => name == b"math",
-            Open::Html(point) => name == point,
-        };
-        if let Some(at) = self.open.iter().rposition(closes) {
+        if matches!(name, b"p" | b"br") {
+            // They make elements of HTML, although they are end tags.
+            self.break_out();
+        } else if let Some(at) = self.open.iter().rposition(|open| open.name == name) {
             self.open.truncate(at);
         }
     }
+}
+
+/// Whether an `annotation-xml` says that HTML is in it.
+fn is_html(tag: &Tag) -> bool {
+    let encoding = tag.get(b"encoding").unwrap_or_default();
+    encoding.eq_ignore_ascii_case("text/html")
+        || encoding.eq_ignore_ascii_case("application/xhtml+xml")
 }
 
 /// Whether a start tag ends foreign content.

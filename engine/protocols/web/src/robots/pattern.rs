@@ -11,8 +11,8 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// A rule's value; `None` for one that matches nothing: an empty one, and one that starts with neither `/` nor `*`
-    /// and so begins no path.
+    /// A rule's value; `None` for one that matches nothing: an empty one, and one that starts with neither `/`
+    /// nor `*` and so begins no path.
     pub fn new(value: &[u8]) -> Option<Pattern> {
         let (value, is_anchored) = match value {
             [rest @ .., b'$'] => (rest, true),
@@ -43,8 +43,8 @@ impl Pattern {
 
     /// Whether a path, normalised, starts as it says.
     ///
-    /// Each piece is looked for at the first place behind the one before: if a later place led to a match, the first one
-    /// does too. So nothing is ever tried twice.
+    /// Each piece is looked for at the first place behind the one before: if a later place led to a match, the
+    /// first one does too. So nothing is ever tried twice.
     pub fn matches(&self, path: &str) -> bool {
         let Some(mut rest) = path.strip_prefix(&*self.pieces[0]) else {
             return false;
@@ -79,9 +79,9 @@ pub fn normalise_path(path_and_query: &str) -> String {
 }
 
 /// The common form of rules and paths (RFC 9309, section 2.2.2): octets outside of ASCII, and characters that no URI
-/// has, are escaped; unreserved characters are not; escapes are in upper case. Of the reserved characters a path keeps
-/// what it has, since `/` and `%2F` are not the same there; a query may have `/`, `?`, `:` and `@` in both forms
-/// (RFC 3986, section 3.4), so they are not escaped in it. That gives the RFC's examples.
+/// has, are escaped; unreserved characters are not; escapes are in upper case. Of the reserved characters a path
+/// keeps what it has, since `/` and `%2F` are not the same there; a query may have `/`, `?`, `:` and `@` in both
+/// forms (RFC 3986, section 3.4), so they are not escaped in it. That gives the RFC's examples.
 ///
 /// `*` and `$` of a path are escaped, so that a rule can name them as `%2A` and `%24` (section 2.2.3).
 fn normalise(bytes: &[u8], wildcards: Wildcards) -> String {

@@ -207,6 +207,10 @@ fn svg_has_its_own_links() {
         &["anchor a@href x"],
     );
     check(
+        "<svg></p><textarea><a href=no></textarea><a href=x>",
+        &["anchor a@href x"],
+    );
+    check(
         "<svg><![CDATA[<a href=no>]]><a href=x></svg><![CDATA[<a href=y>]]>",
         &["anchor a@href x"],
     );
@@ -311,7 +315,8 @@ fn documents_in_documents() {
 
 #[test]
 fn texts_and_places() {
-    let html = "<a href=1>one\n <b>two</b>\t</a> no\r\n\u{e9}<a href=2><img src=3 alt='a picture'> &amp; more<a\nhref=4>";
+    let html = "<a href=1>one\n <b>two</b>\t</a> no\r\n\u{e9}\
+        <a href=2><img src=3 alt='a picture'> &amp; more<a\nhref=4>";
     let page = page(html);
     let found: Vec<_> = page
         .links
@@ -371,12 +376,12 @@ fn what_the_page_says_about_itself() {
 #[test]
 fn names_for_fragments() {
     let page = page(
-        "<p id=a><a name=b><img name=c><svg><g id=d /></svg><template><p id=e></template><a id='f g' name='h'>\
+        "<p id=a><a name=b><img name=c><svg><g id=d /></svg><template id=t><p id=e></template><a id='f g' name='h'>\
          <p id=''><!-- <p id=i> -->",
     );
     assert_eq!(
         page.fragments.names().collect::<Vec<_>>(),
-        ["a", "b", "d", "f g", "h"]
+        ["a", "b", "d", "f g", "h", "t"]
     );
     assert!(page.fragments.contains("f%20g") && !page.fragments.contains("c"));
     let limits = Limits {

@@ -14,7 +14,8 @@ use url::Url;
 pub fn typical_page(items: usize) -> String {
     let mut html = String::from(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Roses &amp; more</title>\n\
-         <link rel=\"stylesheet\" href=\"/css/main.css?v=3\"><link rel=\"canonical\" href=\"https://example.com/roses\">\n\
+         <link rel=\"stylesheet\" href=\"/css/main.css?v=3\">\
+         <link rel=\"canonical\" href=\"https://example.com/roses\">\n\
          <style>body { margin: 0; background: #fff url(\"/img/paper.png\") } .item { float: left }</style>\n\
          <script>window.settings = { \"a\": \"<b>\", list: [1, 2, 3] };</script>\n</head>\n<body class=\"page\">\n",
     );
@@ -23,10 +24,11 @@ pub fn typical_page(items: usize) -> String {
             "<div class=\"item item-{item} border rounded\" id=\"item-{item}\" data-price=\"{item}.99\">\n  \
              <h2 class=\"title\">Climbing rose number {item}</h2>\n  \
              <a class=\"link\" href=\"/shop/flowers/rose-{item}.html?from=list&amp;page=2\" title=\"Rose {item}\">\
-             <img class=\"thumb\" src=\"../img/rose-{item}.jpg\" alt=\"A rose in bloom\" width=\"200\" height=\"100\"></a>\n  \
-             <p>Flowers from June to October in clusters of up to thirty blossoms; hardy to &minus;20&nbsp;degrees, \
-             resistant to mildew and black spot. Plant it in full sun, 60&nbsp;cm from a wall, and give it water in dry \
-             summers. It grows to three metres and wants a support that carries it, and it should be cut in spring.</p>\n  \
+             <img class=\"thumb\" src=\"../img/rose-{item}.jpg\" alt=\"A rose in bloom\" \
+             width=\"200\" height=\"100\"></a>\n  \
+             <p>Flowers from June to October in clusters of up to thirty blossoms; hardy to &minus;20&nbsp;degrees \
+             and resistant to black spot. Plant it in full sun, 60&nbsp;cm from a wall, and give it water \
+             in dry summers. It grows to three metres and wants a support that carries it; cut it in spring.</p>\n  \
              <p>Sent from our nursery in pots of four litres, from March on, within a week of your order.</p>\n  \
              <!-- stock: {item} -->\n</div>\n"
         ));

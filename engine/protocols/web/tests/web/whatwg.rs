@@ -5,8 +5,8 @@ use url::Url;
 
 const CASES: &str = include_str!("../../../../../fixtures/url/urltestdata.json");
 
-/// Where the parser differs from the standard, as `input` or `input against base`: `file` URLs only, none of the web. An
-/// upgrade that changes this list is to be looked at.
+/// Where the parser differs from the standard, as `input` or `input against base`: `file` URLs only, none of the
+/// web. An upgrade that changes this list is to be looked at.
 const DEVIATIONS: &[&str] = &[
     "/ against file://h/C:/a/b",
     "file:\\\\\\\\//",

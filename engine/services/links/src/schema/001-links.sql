@@ -75,6 +75,8 @@ CREATE TABLE links_links (
     raw TEXT NOT NULL,
     -- NULL for what cannot be checked.
     target INTEGER,
+    -- How this link writes its URL, where its target is known by another form of it.
+    url TEXT,
     fragment TEXT,
     -- Its own verdict where the target's is not the link's, or there is no target.
     verdict TEXT,
