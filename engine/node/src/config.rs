@@ -4,7 +4,7 @@ mod auth;
 mod links;
 mod units;
 
-pub use auth::{AuthKey, AuthMode, AuthSection};
+pub use auth::{AuditSection, AuthKey, AuthMode, AuthSection, TlsSection};
 pub use links::LinksSection;
 pub use units::{format_duration, parse_bytes, parse_duration};
 
@@ -33,6 +33,8 @@ pub struct NodeConfig {
     pub auth: AuthSection,
     /// `[audit]`: what is told of changes.
     pub audit: AuditSection,
+    /// `[tls]`: how clients' connections are kept secret.
+    pub tls: TlsSection,
     /// `[links]`: how links are checked.
     pub links: LinksSection,
 }
@@ -253,15 +255,6 @@ impl Default for LimitsSection {
     }
 }
 
-/// `[audit]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuditSection {
-    /// Log a line, of the target `audit`, for every change that is asked for, also in vain. When nothing is said: where
-    /// clients are authenticated, since a line that knows nobody is worth little and costs as much.
-    pub log: Option<bool>,
-}
-
 /// What is wrong with a configuration, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -332,6 +325,7 @@ impl NodeConfig {
         self.fault_of_members()
             .or_else(|| self.fault_of_exposure())
             .or_else(|| self.auth.fault())
+            .or_else(|| self.tls.fault())
             .or_else(|| self.links.fault())
             .or_else(|| self.fault_of_times())
             .or_else(|| self.fault_of_sizes())
@@ -674,6 +668,8 @@ mod tests {
         );
         check_invalid("[limits]\nconnections = 0", "limits.connections");
         check_invalid("[limits]\nburst = 0", "limits.burst");
+        check_invalid("[tls]\ncert = \"a.pem\"", "tls.key");
+        check_invalid("[tls]\nkey = \"a.pem\"", "tls.cert");
         check_invalid("[limits]\ncommand_bytes = \"1KiB\"", "limits.command_bytes");
         check_invalid("[limits]\nwrite_timeout = \"0s\"", "limits.write_timeout");
     }

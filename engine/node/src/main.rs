@@ -11,10 +11,10 @@ fn main() -> ExitCode {
     let connection = arguments.connection;
     match arguments.command {
         cli::Command::Serve(_) if connection.is_given() => conflict(
-            "--endpoint, --timeout, --api-key-file and --json are for talking to a node, not for `serve`",
+            "--endpoint, --timeout, --api-key-file, --ca-file and --json are for talking to a node, not for `serve`",
         ),
         cli::Command::Keys(_) if connection.is_for_nodes() => conflict(
-            "--endpoint, --timeout and --api-key-file are for talking to a node, and `keys new` asks none",
+            "--endpoint, --timeout, --api-key-file and --ca-file are for talking to a node, and `keys new` asks none",
         ),
         cli::Command::Serve(serve) => {
             production::start_logs(&serve.log, serve.log_format);

@@ -3,7 +3,7 @@ use crate::{
     audit::Audit,
     config::{ConfigError, NodeConfig},
     folder::{DataFolder, FolderError, Identity},
-    http::{HttpLimits, Server, ServerStats},
+    http::{Acceptor, HttpLimits, Server, ServerStats, TlsAcceptor},
 };
 use holdfast_host::{Host, Listener, read_file};
 use holdfast_kv::Kv;
@@ -14,7 +14,13 @@ use holdfast_replica::{
     StartError,
 };
 use holdfast_tables::{Services, Tables, TablesHandle, TablesOptions};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Largest command of the replicated log. A limit of the cluster, equal on all nodes, whatever a node is told to accept
 /// of its clients: a follower takes what its leader took.
@@ -23,6 +29,8 @@ const MAX_COMMAND_BYTES: usize = 8 << 20;
 const TABLES_CACHE_KIB: u32 = 16 << 10;
 /// Largest file of trusted certificates.
 const MAX_ROOTS_BYTES: u64 = 16 << 20;
+/// Largest file with certificates or a key that is read.
+const MAX_PEM_BYTES: u64 = 1 << 20;
 /// How long an unanswered piece of a snapshot is waited for before it is sent again.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(2);
 /// For a follower that it hears from, a leader keeps log of as many bytes as it takes so many snapshots after.
@@ -94,6 +102,14 @@ pub enum NodeError {
         address: SocketAddr,
         /// Why.
         error: io::Error,
+    },
+    /// The certificate or its key cannot be used.
+    #[error("{}: {detail}", file.display())]
+    Tls {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        detail: String,
     },
     /// The replica did not start.
     #[error(transparent)]
@@ -215,6 +231,7 @@ async fn serve(
     let mut links_settings = links_settings(host, config).await?;
     links_settings.tables_mutant = rig.tables_mutant;
     links_settings.mutant = rig.links_mutant;
+    let acceptor = acceptor(host, config).await?;
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
     let replica = replica_config(config, folder, &rig);
@@ -238,6 +255,7 @@ async fn serve(
         host,
         config,
         replica.clone(),
+        tables.clone(),
         stats.clone(),
         rig.audit,
     ));
@@ -247,8 +265,8 @@ async fn serve(
         head_timeout: config.limits.head_timeout,
         write_timeout: config.limits.write_timeout,
     };
-    let server = Server::start(host, listener, limits, stats, api.clone());
-    if config.auth.is_on() && !config.node.listen.ip().is_loopback() {
+    let server = Server::start(host, listener, acceptor, limits, stats, api.clone());
+    if config.auth.is_on() && !config.tls.is_on() && !config.node.listen.ip().is_loopback() {
         tracing::warn!("API keys travel in the clear, unless something before this node ends TLS");
     }
     tracing::info!(
@@ -306,6 +324,35 @@ async fn open_tables(host: &Host, folder: &DataFolder, rig: &Rig) -> Result<Tabl
     opened
         .await
         .map_err(|error| NodeError::Tables { path, error })
+}
+
+/// What clients' connections go through first.
+async fn acceptor(
+    host: &Host,
+    config: &NodeConfig,
+) -> Result<Option<Arc<dyn Acceptor>>, NodeError> {
+    let (Some(cert), Some(key)) = (&config.tls.cert, &config.tls.key) else {
+        return Ok(None);
+    };
+    let (chain, secret) = (read_pem(host, cert).await?, read_pem(host, key).await?);
+    match TlsAcceptor::from_pem(host, &chain, &secret) {
+        Ok(acceptor) => Ok(Some(Arc::new(acceptor))),
+        Err(error) => Err(NodeError::Tls {
+            file: if error.is_of_key() { key } else { cert }.clone(),
+            detail: error.to_string(),
+        }),
+    }
+}
+
+async fn read_pem(host: &Host, file: &Path) -> Result<Vec<u8>, NodeError> {
+    let path = file.to_owned();
+    let read = host
+        .blocking(move |disk| read_file(disk, &path, MAX_PEM_BYTES))
+        .await;
+    read.map_err(|error| NodeError::Tls {
+        file: file.to_owned(),
+        detail: error.to_string(),
+    })
 }
 
 async fn listen(host: &Host, address: SocketAddr) -> Result<Listener, NodeError> {

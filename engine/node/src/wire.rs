@@ -3,6 +3,8 @@
 //! Keys are any bytes and are written as they stand in a URL: percent-encoded, with unreserved characters and `/` as
 //! they are. Values are any bytes, in base64 (RFC 4648, with padding).
 
+pub mod links;
+
 use crate::http::{percent_decode, percent_encode};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
@@ -147,12 +149,15 @@ pub struct RangeReply {
     pub revision: u64,
     /// The pairs, in the order of their keys.
     pub kvs: Vec<KeyValue>,
-    /// How many keys are in the range, whatever the limit; but counted no further than to 10,000, or to the last pair
+    /// How many keys are in the range from this page on, whatever the limit; but counted no further than to 10,000, or to the last pair
     /// here.
     pub count: u64,
     /// Whether the limit cut the answer short: ask again from the key after the last. When only a count was asked for:
     /// whether there may be more keys than were counted.
     pub more: bool,
+    /// The cursor of the next page, when there is one: the same query with this as its `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A compaction order, and its answer.

@@ -246,7 +246,7 @@ impl Judge<'_> {
     async fn audit(&self) {
         let read = |reader: Reader<'_>| {
             reader.all(
-                "SELECT actor, operation FROM audit WHERE outcome = 'done' ORDER BY id",
+                "SELECT operation, resource FROM audit WHERE outcome = 'done' ORDER BY id",
                 [],
                 |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
             )

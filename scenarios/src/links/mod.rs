@@ -9,6 +9,7 @@
 //! When all is over, [`judge`] looks: [`expect`] says what a job must have found, [`polite`] what servers must not have
 //! seen.
 
+mod asker;
 mod errand;
 mod expect;
 mod judge;
@@ -61,7 +62,7 @@ pub const MARKS: &[&str] = &[
     "leader-changed-during-a-job",
     "leadership-handed-over-during-a-job",
     "lease-taken-over",
-    "page-turned-while-running",
+    "page-turned",
     "performed-twice",
     "robots-forbade",
     "row-retried",

@@ -1,14 +1,21 @@
 //! People: those who have jobs, one who reads results while they come in, and one who operates the cluster.
 
-use super::{errand::Errand, stage::Stage};
+use super::{
+    asker::{Asker, Refused},
+    errand::Errand,
+    stage::Stage,
+};
+use bytes::Bytes;
 use holdfast_host::Host;
-use holdfast_links::{CheckJob, Command, JobId, LinkResult, Outcome, Refusal, Status, query};
+use holdfast_links::{CheckJob, JobId, LinkResult, Status, time};
 use holdfast_node::{
     client::{Client, ClientConfig, Retry},
     race::{First, first},
+    wire::links::{NewJobRequest, ResultsReply},
 };
 use holdfast_sim::draw::{Domain, Draws};
 use holdfast_tables::{Reader, SqlError};
+use http::StatusCode;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -47,13 +54,10 @@ pub(super) type Jobs = Arc<Mutex<Vec<JobId>>>;
 
 /// Has a job done. `None` when it did not end in the time that there was; the failure is told.
 pub(super) async fn ask(stage: Stage, host: Host, errand: Errand, jobs: Jobs) -> Option<Ended> {
+    let entity = PERSON + u64::from(errand.number);
+    let draws = Draws::new(stage.world.plan().seed, Domain::Workload, entity);
     let mut person = Person {
-        actor: format!("person-{}", errand.number + 1),
-        draws: Draws::new(
-            stage.world.plan().seed,
-            Domain::Workload,
-            PERSON + u64::from(errand.number),
-        ),
+        asker: Asker::new(&stage, &host, draws),
         end: stage.world.horizon() + Duration::from_nanos(stage.world.plan().liveness_ns),
         stage,
         host,
@@ -76,9 +80,8 @@ pub(super) async fn ask(stage: Stage, host: Host, errand: Errand, jobs: Jobs) ->
 struct Person {
     stage: Stage,
     host: Host,
+    asker: Asker,
     errand: Errand,
-    actor: String,
-    draws: Draws,
     end: Duration,
     changes: u32,
 }
@@ -86,57 +89,67 @@ struct Person {
 impl Person {
     async fn run(&mut self, jobs: Jobs) -> Option<Ended> {
         self.stage.world.sleep_until(self.errand.at).await;
-        let mut new = self.errand.new.clone();
+        let mut new = NewJobRequest {
+            start_urls: Some(self.errand.new.start_urls.clone()),
+            options: self.errand.new.options.clone(),
+            ..NewJobRequest::default()
+        };
         if let Some(later) = self.errand.scheduled_in {
             let at = self.host.unix_time().as_nanos() + later.as_nanos() as u64;
-            new.scheduled_for = Some(at);
+            new.scheduled_for = Some(time::format(at));
             self.stage.world.mark("job-scheduled");
         }
+        let new = serde_json::to_vec(&new).expect("plain data encodes");
         self.begins();
-        let job = match self.change("create", &Command::Create(new)).await? {
-            Ok(job) => job,
-            Err(refusal) => {
-                self.refused("create", &refusal);
+        let created = self.change("linksCreateJob", "/v1/links/jobs", new.into());
+        let id = match created.await? {
+            Ok(job) => job.id,
+            Err(refused) => {
+                self.refused("to create", &refused);
                 return None;
             }
         };
-        let id = job.id;
         jobs.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        let path = format!("/v1/links/jobs/{id}");
         let mut was_stopped = false;
         for (after, again) in self.errand.stops.clone() {
             self.host.sleep(after).await;
-            let cancel = Command::Cancel { id, version: None };
-            match self.change("cancel", &cancel).await? {
+            let cancel = format!("{path}/cancel");
+            match self.change("linksCancelJob", &cancel, Bytes::new()).await? {
                 Ok(_) => {
                     self.stage.job_ends(self.errand.number);
                     self.stage.world.mark("job-cancelled");
                     was_stopped = true;
                 }
                 // It was faster.
-                Err(Refusal::WrongStatus(status)) if status.has_ended() => break,
-                Err(refusal) => self.refused("cancel", &refusal),
+                Err(refused) if refused.status == StatusCode::CONFLICT => break,
+                Err(refused) => self.refused("to cancel", &refused),
             }
             self.host.sleep(again).await;
             self.begins();
-            let resume = Command::Resume { id, version: None };
-            match self.change("resume", &resume).await? {
+            let resume = format!("{path}/resume");
+            match self.change("linksResumeJob", &resume, Bytes::new()).await? {
                 Ok(_) => self.stage.world.mark("job-resumed"),
-                Err(refusal) => self.refused("resume", &refusal),
+                Err(refused) => self.refused("to resume", &refused),
             }
         }
-        loop {
-            let job = self.look(id).await?;
-            if job.status.has_ended() {
-                if was_stopped && job.status == Status::Completed {
-                    self.stage.world.mark("job-completed-after-a-stop");
+        while self.stage.world.now() < self.end {
+            match self.asker.read::<CheckJob>(&path).await {
+                Some(Ok(job)) if job.status.has_ended() => {
+                    if was_stopped && job.status == Status::Completed {
+                        self.stage.world.mark("job-completed-after-a-stop");
+                    }
+                    let errand = self.errand.clone();
+                    return Some(Ended { errand, id });
                 }
-                return Some(Ended {
-                    errand: self.errand.clone(),
-                    id,
-                });
+                Some(Err(refused)) => {
+                    self.refused("to read", &refused);
+                    return None;
+                }
+                _ => self.host.sleep(LOOK).await,
             }
-            self.host.sleep(LOOK).await;
         }
+        None
     }
 
     fn begins(&self) {
@@ -144,40 +157,21 @@ impl Person {
         self.stage.job_begins(self.errand.number, gap);
     }
 
-    fn refused(&self, what: &str, refusal: &Refusal) {
-        let message = format!("{what} of job {}: {refusal}", self.errand.number + 1);
+    fn refused(&self, what: &str, refused: &Refused) {
+        let message = format!("{what} job {}: {refused:?}", self.errand.number + 1);
         self.stage.world.fail("refusal", message, None);
     }
 
-    async fn change(&mut self, what: &str, command: &Command) -> Option<Result<CheckJob, Refusal>> {
+    async fn change(
+        &mut self,
+        operation: &str,
+        path: &str,
+        body: Bytes,
+    ) -> Option<Result<CheckJob, Refused>> {
         self.changes += 1;
-        let operation = format!("{} {what}", self.changes);
-        let who = (self.actor.as_str(), operation.as_str());
-        let outcome = self
-            .stage
-            .change(&self.host, &mut self.draws, who, command, self.end)
-            .await?;
-        Some(outcome.map(|outcome| match outcome {
-            Outcome::Job(job) => *job,
-            other => unreachable!("a change of a job is answered with the job, not {other:?}"),
-        }))
-    }
-
-    /// The job as it is now.
-    async fn look(&mut self, id: JobId) -> Option<CheckJob> {
-        while self.stage.world.now() < self.end {
-            let read = move |reader: Reader<'_>| query::find_job(reader, id);
-            match self.stage.read(&self.host, &mut self.draws, read).await {
-                Some(Some(job)) => return Some(job),
-                Some(None) => {
-                    let message = format!("job {id} is gone");
-                    self.stage.world.fail("durable-job", message, None);
-                    return None;
-                }
-                None => self.host.sleep(LOOK).await,
-            }
-        }
-        None
+        let key = format!("\"person {}, {}\"", self.errand.number + 1, self.changes);
+        let asked = self.asker.change((&key, operation), path, body, self.end);
+        asked.await
     }
 }
 
@@ -211,45 +205,57 @@ impl Known {
 /// Reads results page by page while they come in: what was read once stays as it was, but for verdicts that were not
 /// known yet.
 pub(super) async fn read_along(stage: Stage, host: Host, jobs: Jobs, done: Arc<Notify>) {
-    let mut draws = Draws::new(stage.world.plan().seed, Domain::Workload, READER);
+    let draws = Draws::new(stage.world.plan().seed, Domain::Workload, READER);
+    let mut asker = Asker::new(&stage, &host, draws);
     let mut known: BTreeMap<(u128, u64), Known> = BTreeMap::new();
-    let mut after: BTreeMap<u128, u64> = BTreeMap::new();
+    let mut after: BTreeMap<u128, String> = BTreeMap::new();
     let mut holding = 0;
     let mut ended = std::pin::pin!(done.notified());
     loop {
-        let pause = host.sleep(Duration::from_nanos(draws.exponential(READER_PAUSE_NS)));
-        if let First::One(()) = first(&mut ended, pause).await {
+        let pause = Duration::from_nanos(asker.draws.exponential(READER_PAUSE_NS));
+        if let First::One(()) = first(&mut ended, host.sleep(pause)).await {
             return;
         }
-        let all = jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(&id) = all.get(draws.range(0, all.len().max(1) as u64) as usize) else {
-            continue;
-        };
-        let from = after.get(&id.0).copied().unwrap_or(0);
-        let read = move |reader: Reader<'_>| {
-            let page = query::results(reader, id, query::Filter::All, from, PAGE)?;
-            Ok((page, holder(reader)?))
-        };
-        let Some((Some(page), now)) = stage.read(&host, &mut draws, read).await else {
-            continue;
-        };
-        if now != 0 {
+        if let Some(now) = stage.read(&host, &mut asker.draws, holder).await
+            && now != 0
+        {
             let before = std::mem::replace(&mut holding, now);
             if before != 0 && before != now {
                 stage.world.mark("lease-taken-over");
             }
         }
-        let last = page.last().map(|result| result.id);
-        // To the end, then from the beginning again.
-        after.insert(id.0, last.unwrap_or(0));
-        if from > 0 && last.is_some() {
-            stage.world.mark("page-turned-while-running");
+        let all = jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(&id) = all.get(asker.draws.range(0, all.len().max(1) as u64) as usize) else {
+            continue;
+        };
+        let mut path = format!("/v1/links/jobs/{id}/results?limit={PAGE}");
+        if let Some(cursor) = after.get(&id.0) {
+            path += &format!("&cursor={cursor}");
         }
-        if !page.is_sorted_by(|a, b| a.id < b.id) || page.first().is_some_and(|r| r.id <= from) {
-            let message = format!("a page of job {id} behind {from} is out of order");
+        let page = match asker.read::<ResultsReply>(&path).await {
+            Some(Ok(page)) => page,
+            Some(Err(refused)) => {
+                let message = format!("a page of job {id}: {refused:?}");
+                stage.world.fail("refusal", message, None);
+                continue;
+            }
+            None => continue,
+        };
+        // To the end, then from the beginning again.
+        match page.next {
+            Some(next) => {
+                stage.world.mark("page-turned");
+                after.insert(id.0, next);
+            }
+            None => {
+                after.remove(&id.0);
+            }
+        }
+        if !page.results.is_sorted_by(|a, b| a.id < b.id) || page.results.len() > PAGE {
+            let message = format!("a page of job {id} is out of order");
             stage.world.fail("stable-results", message, None);
         }
-        for result in &page {
+        for result in &page.results {
             let now = Known::of(result);
             if let Some(before) = known.insert((id.0, result.id), now.clone())
                 && !before.may_become(&now)

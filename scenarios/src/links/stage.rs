@@ -3,7 +3,6 @@
 
 use holdfast_host::Host;
 use holdfast_kv::Kv;
-use holdfast_links::{Command, Links, Outcome, Refusal};
 use holdfast_raft::{Event as RaftEvent, Role, Term};
 use holdfast_replica::{Consistency, Event, Observer, Output, Replica};
 use holdfast_sim::{
@@ -11,17 +10,15 @@ use holdfast_sim::{
     fast,
     full::{self, World},
 };
-use holdfast_tables::{Caller, Idempotency, Reader, SqlError, TablesHandle};
+use holdfast_tables::{Reader, SqlError, TablesHandle};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-/// How long one attempt of a person may take.
+/// How long one read may take.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// The longest pause between two attempts.
-const PAUSE_NS: u64 = 400_000_000;
 
 /// Shared by everybody in one run; clones are handles on the same.
 #[derive(Clone)]
@@ -37,7 +34,7 @@ struct Seen {
     doors: BTreeMap<u32, TablesHandle>,
     /// From when until when a job may ask the web, by job; simulated time.
     active: Vec<Active>,
-    /// What changes people were told of: who, and what.
+    /// What changes people were told of: which, and of what.
     acknowledged: Vec<(String, String)>,
     nodes: BTreeMap<u32, bool>,
 }
@@ -132,43 +129,10 @@ impl Stage {
         self.seen().acknowledged.clone()
     }
 
-    /// Has a change carried out: tries nodes by lot, under one idempotency key, until one says what became of it.
-    /// `None` when `until` has come before.
-    pub(super) async fn change(
-        &self,
-        host: &Host,
-        draws: &mut Draws,
-        (actor, operation): (&str, &str),
-        command: &Command,
-        until: Duration,
-    ) -> Option<Result<Outcome, Refusal>> {
-        let caller = Caller {
-            actor: actor.to_owned(),
-            operation: operation.to_owned(),
-            idempotency: Some(Idempotency {
-                key: operation.to_owned(),
-                fingerprint: 7,
-            }),
-        };
-        while self.world.now() < until {
-            let node = draws.range(0, u64::from(self.world.plan().nodes)) as u32;
-            if let Some(tables) = self.door(node) {
-                let asked = tables.propose::<Links>(Some(caller.clone()), command);
-                if let Ok(Ok(proposed)) = host.timeout(ATTEMPT, asked).await {
-                    if proposed.replayed {
-                        self.world.mark("change-replayed");
-                    }
-                    if proposed.outcome.is_ok() {
-                        let told = (actor.to_owned(), operation.to_owned());
-                        self.seen().acknowledged.push(told);
-                    }
-                    return Some(proposed.outcome);
-                }
-            }
-            let pause = draws.range(PAUSE_NS / 8, PAUSE_NS);
-            host.sleep(Duration::from_nanos(pause)).await;
-        }
-        None
+    /// Somebody was told that a change was made: an operation of the interface, and of what.
+    pub(super) fn acknowledged_change(&self, operation: &str, resource: &str) {
+        let told = (operation.to_owned(), resource.to_owned());
+        self.seen().acknowledged.push(told);
     }
 
     /// Reads everything that was acknowledged before, at a node by lot. `None` when that node does not answer.

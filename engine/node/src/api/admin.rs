@@ -151,6 +151,11 @@ impl Api {
             http.broken.load(Ordering::Relaxed) as f64,
         );
         page.counter(
+            "holdfast_tls_handshakes_failed_total",
+            "Client connections that ended before their TLS handshake was over.",
+            http.unshaken.load(Ordering::Relaxed) as f64,
+        );
+        page.counter(
             "holdfast_audit_records_total",
             "Changes that were asked for, carried out or refused.",
             self.audit_log.records() as f64,

@@ -35,6 +35,7 @@ pub(super) fn range(found: RangeResult, revision: u64) -> wire::RangeReply {
         kvs: pairs(found.pairs),
         count: found.count,
         more: found.more,
+        next: None,
     }
 }
 

@@ -1,6 +1,9 @@
 use super::{Api, Call, Problem, ProblemKind, consistency, convert, json_reply, session};
 use crate::{
-    http::{Query, ReplyBody},
+    http::{
+        Query, ReplyBody,
+        conditional::{Conditions, EntityTag, Tags, Verdict},
+    },
     wire::{DeleteReply, GetReply, PutReply},
 };
 use bytes::Bytes;
@@ -9,7 +12,8 @@ use holdfast_kv::{
     StepOutcome, Txn,
 };
 use holdfast_replica::Session;
-use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
+use http::{HeaderMap, Response, StatusCode, header, request::Parts};
+use std::collections::BTreeSet;
 
 impl Api {
     /// Reads a key.
@@ -19,24 +23,38 @@ impl Api {
         let consistency = consistency(&mut query)?;
         let revision = query.number("revision")?;
         query.finish()?;
+        let conditions = Conditions::of(&head.headers)?;
         let store = self.read(consistency).await?;
         let found = match revision {
             None => store.get(&key),
             Some(revision) => store.get_at(&key, revision).map_err(convert::refusal)?,
         };
         let revision = store.revision();
-        let Some(pair) = found else {
+        let tag = found
+            .as_ref()
+            .map(|pair| EntityTag::of_version(pair.mod_revision));
+        let verdict = conditions.judge(tag.as_ref());
+        if verdict == Verdict::Failed {
+            return Err(precondition_failed().with("revision", revision));
+        }
+        let (Some(pair), Some(tag)) = (found, tag) else {
             return Err(
                 Problem::new(ProblemKind::KeyNotFound, "there is no such key")
                     .with("revision", revision),
             );
         };
-        let tag = entity_tag(pair.mod_revision);
-        let mut response = json_reply(&GetReply {
-            pair: convert::pair(pair),
-            revision,
-        });
-        response.headers_mut().insert(header::ETAG, tag);
+        let mut response = match verdict {
+            Verdict::NotModified => {
+                let mut response = Response::new(ReplyBody::Full(None));
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response
+            }
+            _ => json_reply(&GetReply {
+                pair: convert::pair(pair),
+                revision,
+            }),
+        };
+        response.headers_mut().insert(header::ETAG, tag.to_value());
         Ok(response)
     }
 
@@ -44,19 +62,19 @@ impl Api {
     pub(super) async fn put(&self, mut call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
         let (key, head) = (self.key(&call)?, call.head);
         let (return_previous, session) = command_options(head)?;
-        let compare = condition(&head.headers, &key)?;
+        let compare = conditions(&head.headers, &key)?;
         let value = self.body(&mut call).await?;
         let put = Put {
             key,
             value,
             return_previous,
         };
-        let (revision, previous) = match compare {
-            None => match self.carry_out(session, &KvCommand::Put(put)).await? {
+        let (revision, previous) = match compare.is_empty() {
+            true => match self.carry_out(session, &KvCommand::Put(put)).await? {
                 KvOutcome::Put { revision, previous } => (revision, previous),
                 other => return Err(unexpected(&other)),
             },
-            Some(compare) => match self.when(session, compare, Step::Put(put)).await? {
+            false => match self.when(session, compare, Step::Put(put)).await? {
                 (revision, StepOutcome::Put { previous }) => (revision, previous),
                 (_, other) => return Err(unexpected(&other)),
             },
@@ -65,7 +83,7 @@ impl Api {
             revision,
             prev_kv: previous.map(convert::pair),
         });
-        let tag = entity_tag(revision);
+        let tag = EntityTag::of_version(revision).to_value();
         response.headers_mut().insert(header::ETAG, tag);
         Ok(response)
     }
@@ -74,13 +92,13 @@ impl Api {
     pub(super) async fn delete(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
         let (key, head) = (self.key(&call)?, call.head);
         let (return_previous, session) = command_options(head)?;
-        let compare = condition(&head.headers, &key)?;
+        let compare = conditions(&head.headers, &key)?;
         let delete = Delete {
             keys: KeyRange::key(key),
             return_previous,
         };
-        let (revision, deleted, previous) = match compare {
-            None => match self.carry_out(session, &KvCommand::Delete(delete)).await? {
+        let (revision, deleted, previous) = match compare.is_empty() {
+            true => match self.carry_out(session, &KvCommand::Delete(delete)).await? {
                 KvOutcome::Delete {
                     revision,
                     deleted,
@@ -88,7 +106,7 @@ impl Api {
                 } => (revision, deleted, previous),
                 other => return Err(unexpected(&other)),
             },
-            Some(compare) => match self.when(session, compare, Step::Delete(delete)).await? {
+            false => match self.when(session, compare, Step::Delete(delete)).await? {
                 (revision, StepOutcome::Delete { deleted, previous }) => {
                     (revision, deleted, previous)
                 }
@@ -109,15 +127,15 @@ impl Api {
         Ok(key)
     }
 
-    /// Does `step` when `compare` holds: the store's revision then, and what came of it.
+    /// Does `step` when all of `compare` hold: the store's revision then, and what came of it.
     async fn when(
         &self,
         session: Option<Session>,
-        compare: Compare,
+        compare: Vec<Compare>,
         step: Step,
     ) -> Result<(u64, StepOutcome), Problem> {
         let command = KvCommand::Txn(Txn {
-            compare: vec![compare],
+            compare,
             success: vec![step],
             failure: Vec::new(),
         });
@@ -130,11 +148,7 @@ impl Api {
             other => return Err(unexpected(&other)),
         };
         if !succeeded {
-            return Err(Problem::new(
-                ProblemKind::PreconditionFailed,
-                "the key is not as If-Match or If-None-Match says; nothing was changed",
-            )
-            .with("revision", revision));
+            return Err(precondition_failed().with("revision", revision));
         }
         let step = steps.pop().expect("one outcome for one step");
         Ok((revision, step))
@@ -175,97 +189,116 @@ pub(super) fn unexpected(outcome: &dyn std::fmt::Debug) -> Problem {
     )
 }
 
-/// A key's entity tag: the revision of its last change.
-fn entity_tag(revision: u64) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{revision}\"")).expect("digits and quotes are ASCII")
+fn precondition_failed() -> Problem {
+    Problem::new(
+        ProblemKind::PreconditionFailed,
+        "the key is not as If-Match or If-None-Match says; nothing was changed",
+    )
 }
 
-/// The condition that `If-Match` and `If-None-Match` put on a key.
-fn condition(headers: &HeaderMap, key: &Bytes) -> Result<Option<Compare>, Problem> {
-    let compare = |comparison, revision| {
-        Ok(Some(Compare {
-            key: key.clone(),
-            comparison,
-            with: CompareWith::ModRevision(revision),
-        }))
+/// What `If-Match` and `If-None-Match` ask of a key, as conditions of a transaction. A key's entity tag is the revision
+/// of its last change, and one that is not there has revision 0.
+fn conditions(headers: &HeaderMap, key: &Bytes) -> Result<Vec<Compare>, Problem> {
+    let asked = Conditions::of(headers)?;
+    let compare = |comparison, revision| Compare {
+        key: key.clone(),
+        comparison,
+        with: CompareWith::ModRevision(revision),
     };
-    let text = |name| {
-        let mut values = headers.get_all(name).iter();
-        let first = values.next().map(|value| value.to_str().unwrap_or(""));
-        (first, values.next().is_some())
+    // What is no tag of a key's is none that any key has.
+    let revisions = |tags: &[EntityTag]| {
+        let revisions = tags.iter().filter_map(EntityTag::version);
+        revisions
+            .filter(|revision| *revision > 0)
+            .collect::<BTreeSet<u64>>()
     };
-    match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
-        ((None, _), (None, _)) => Ok(None),
-        // A key that is not there has revision 0.
-        ((None, _), (Some("*"), false)) => compare(Comparison::Equal, 0),
-        ((Some("*"), false), (None, _)) => compare(Comparison::Greater, 0),
-        ((Some(tag), false), (None, _)) => match parse_tag(tag) {
-            Some(revision) => compare(Comparison::Equal, revision),
-            None => Err(Problem::bad_request(
-                "the header If-Match must be `*` or one key's ETag, such as \"12\"",
-            )),
-        },
-        ((None, _), _) => Err(Problem::bad_request(
-            "the header If-None-Match must be `*`: only when the key is not there",
-        )),
-        _ => Err(Problem::bad_request(
-            "give at most one of If-Match and If-None-Match, once",
-        )),
+    let mut all = Vec::new();
+    match &asked.if_match {
+        None => {}
+        Some(Tags::Any) => all.push(compare(Comparison::Greater, 0)),
+        Some(Tags::These(tags)) => {
+            let revisions = revisions(tags);
+            match (revisions.first(), revisions.len()) {
+                (Some(revision), 1) => all.push(compare(Comparison::Equal, *revision)),
+                (None, _) => return Err(precondition_failed()),
+                // All conditions of a transaction must hold; there is none for "one of these".
+                _ => return Err(Problem::bad_request("If-Match takes one ETag of a key")),
+            }
+        }
     }
-}
-
-fn parse_tag(tag: &str) -> Option<u64> {
-    let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
-    let revision = digits.parse().ok()?;
-    // Revision 0 is no key's; a sign is not part of a tag.
-    (revision > 0 && digits.bytes().all(|b| b.is_ascii_digit())).then_some(revision)
+    match asked.if_none_match {
+        None => {}
+        Some(Tags::Any) => all.push(compare(Comparison::Equal, 0)),
+        Some(Tags::These(mut tags)) => {
+            // A weak tag means the same version (RFC 9110, §13.1.2).
+            tags.iter_mut().for_each(|tag| tag.is_weak = false);
+            let revisions = revisions(&tags).into_iter();
+            all.extend(revisions.map(|revision| compare(Comparison::NotEqual, revision)));
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
-    fn of(headers: &[(header::HeaderName, &'static str)]) -> Result<Option<Compare>, Problem> {
+    #[track_caller]
+    fn check(
+        if_match: Option<&'static str>,
+        if_none: Option<&'static str>,
+        expected: &[(Comparison, u64)],
+    ) {
+        let all = of(if_match, if_none).expect("well-formed");
+        let compare = |(comparison, revision): &(Comparison, u64)| Compare {
+            key: "a".into(),
+            comparison: *comparison,
+            with: CompareWith::ModRevision(*revision),
+        };
+        assert_eq!(all, expected.iter().map(compare).collect::<Vec<_>>());
+    }
+
+    fn of(
+        if_match: Option<&'static str>,
+        if_none: Option<&'static str>,
+    ) -> Result<Vec<Compare>, Problem> {
         let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(name, HeaderValue::from_static(value));
+        for (name, value) in [
+            (header::IF_MATCH, if_match),
+            (header::IF_NONE_MATCH, if_none),
+        ] {
+            map.extend(value.map(|value| (name, HeaderValue::from_static(value))));
         }
-        condition(&map, &Bytes::from_static(b"a"))
+        conditions(&map, &Bytes::from_static(b"a"))
     }
 
     #[test]
-    fn conditions_are_read_strictly() {
-        let compare = |comparison, revision| {
-            Ok(Some(Compare {
-                key: "a".into(),
-                comparison,
-                with: CompareWith::ModRevision(revision),
-            }))
-        };
-        let (if_match, if_none) = (header::IF_MATCH, header::IF_NONE_MATCH);
-        assert_eq!(of(&[]), Ok(None));
-        assert_eq!(
-            of(&[(if_match.clone(), "\"7\"")]),
-            compare(Comparison::Equal, 7)
+    fn conditions_are_those_of_a_transaction() {
+        use Comparison::{Equal, Greater, NotEqual};
+        check(None, None, &[]);
+        check(Some("\"7\""), None, &[(Equal, 7)]);
+        check(Some("\"7\", \"other\", \"7\""), None, &[(Equal, 7)]);
+        check(Some("*"), None, &[(Greater, 0)]);
+        check(None, Some("*"), &[(Equal, 0)]);
+        check(
+            None,
+            Some("\"7\", W/\"8\", \"other\""),
+            &[(NotEqual, 7), (NotEqual, 8)],
         );
-        assert_eq!(
-            of(&[(if_match.clone(), "*")]),
-            compare(Comparison::Greater, 0)
-        );
-        assert_eq!(of(&[(if_none.clone(), "*")]), compare(Comparison::Equal, 0));
-        for bad in [
-            "",
-            "7",
-            "\"0\"",
-            "\"+7\"",
-            "W/\"7\"",
-            "\"1\", \"2\"",
-            "\"\"",
+        check(None, Some("\"other\""), &[]);
+        check(Some("*"), Some("\"7\""), &[(Greater, 0), (NotEqual, 7)]);
+        for (bad, kind) in [
+            ("", ProblemKind::BadRequest),
+            ("7", ProblemKind::BadRequest),
+            ("\"1\", \"2\"", ProblemKind::BadRequest),
+            // No key has these.
+            ("\"0\"", ProblemKind::PreconditionFailed),
+            ("\"+7\"", ProblemKind::PreconditionFailed),
+            ("W/\"7\"", ProblemKind::PreconditionFailed),
+            ("\"\"", ProblemKind::PreconditionFailed),
         ] {
-            assert!(of(&[(if_match.clone(), bad)]).is_err(), "{bad}");
+            assert_eq!(of(Some(bad), None).expect_err(bad).kind, kind, "{bad}");
         }
-        assert!(of(&[(if_none.clone(), "\"7\"")]).is_err());
-        assert!(of(&[(if_match.clone(), "*"), (if_none, "*")]).is_err());
-        assert!(of(&[(if_match.clone(), "*"), (if_match, "\"1\"")]).is_err());
     }
 }

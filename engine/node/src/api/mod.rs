@@ -10,6 +10,17 @@
 //! | `/v1/kv/txn` | POST | [`TxnRequest`](crate::wire::TxnRequest) | [`TxnReply`](crate::wire::TxnReply) |
 //! | `/v1/kv/compact` | POST | [`CompactRequest`](crate::wire::CompactRequest) | [`CompactReply`](crate::wire::CompactReply) |
 //! | `/v1/kv/watch` | GET | keys, `from_revision` | [`WatchLine`](crate::wire::WatchLine)s |
+//! | `/v1/links/jobs` | POST | [`NewJobRequest`](crate::wire::links::NewJobRequest); `Idempotency-Key` | 201, [`CheckJob`](holdfast_links::CheckJob), `ETag`, `Location` |
+//! | | GET, HEAD | `limit`, `cursor`, `consistency` | [`JobsReply`](crate::wire::links::JobsReply), the newest first |
+//! | `/v1/links/jobs/<id>` | GET, HEAD | `consistency`; `If-None-Match` | [`JobReply`](crate::wire::links::JobReply), `ETag` |
+//! | | DELETE | `If-Match`, `Idempotency-Key` | 204 |
+//! | `/v1/links/jobs/<id>/cancel`, `/resume` | POST | `If-Match`, `Idempotency-Key` | [`CheckJob`](holdfast_links::CheckJob), `ETag` |
+//! | `/v1/links/jobs/<id>/results` | GET, HEAD | `filter`, `limit`, `cursor`, `consistency` | [`ResultsReply`](crate::wire::links::ResultsReply) |
+//! | `/v1/links/jobs/<id>/report` | GET | `format` or `Accept`, `filter`, `consistency` | a [report](holdfast_links::report) |
+//! | `/v1/links/jobs/<id>/events` | GET | | [`JobEvent`](crate::wire::links::JobEvent)s |
+//! | `/v1/audit` | GET, HEAD | `limit`, `cursor`, `consistency` | [`AuditReply`](crate::wire::links::AuditReply), the newest first |
+//! | `/v1/outbox/dead-letters` | GET, HEAD | `limit`, `cursor`, `consistency` | [`DeadLettersReply`](crate::wire::links::DeadLettersReply) |
+//! | `/v1/outbox/dead-letters/<id>/revive` | POST | | 204 |
 //! | `/v1/status` | GET, HEAD | `digest` | [`StatusReply`](crate::wire::StatusReply) |
 //! | `/v1/cluster/transfer` | POST | [`TransferRequest`](crate::wire::TransferRequest) | 202 |
 //! | `/healthz`, `/readyz` | GET, HEAD | | 200 or 503 |
@@ -34,11 +45,14 @@
 mod admin;
 mod convert;
 mod keys;
+mod links;
 mod openapi;
 mod origin;
 mod range;
 mod rate;
+mod records;
 mod table;
+mod tables;
 mod txn;
 mod watch;
 
@@ -57,6 +71,7 @@ use bytes::Bytes;
 use holdfast_host::{BoxFuture, Host, Moment};
 use holdfast_kv::Kv;
 use holdfast_replica::{Outcome, Rejection, ReplicaHandle, RequestError, Session};
+use holdfast_tables::TablesHandle;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::{Body, Incoming};
 use rate::{RateLimiter, Standing};
@@ -84,10 +99,13 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub struct Api {
     host: Host,
     replica: ReplicaHandle<Kv>,
+    tables: TablesHandle,
     router: Router,
     /// The OpenAPI document.
     described: Bytes,
     about: About,
+    /// How the node's own origin begins.
+    scheme: &'static str,
     authenticator: Authenticator,
     rate: Option<RateLimiter>,
     audit_log: LogAudit,
@@ -109,11 +127,12 @@ struct About {
 }
 
 impl Api {
-    /// The interface of the node that `config` describes and `replica` runs. `audit` is told of changes, beside the log.
+    /// The interface of the node that `config` describes and `replica` runs, with its `tables`. `audit` is told of changes, beside the log.
     pub fn new(
         host: &Host,
         config: &NodeConfig,
         replica: ReplicaHandle<Kv>,
+        tables: TablesHandle,
         http: Arc<ServerStats>,
         audit: Option<Arc<dyn Audit>>,
     ) -> Self {
@@ -128,6 +147,11 @@ impl Api {
                 cluster_id: config.cluster.identity(),
                 members: config.members(),
             },
+            scheme: if config.tls.is_on() {
+                "https://"
+            } else {
+                "http://"
+            },
             authenticator: config.auth.authenticator(host),
             rate: RateLimiter::new(host, &config.limits),
             audit,
@@ -139,6 +163,7 @@ impl Api {
             limits: config.limits.clone(),
             watches: Watches::start(host, &config.limits, replica.clone()),
             replica,
+            tables,
             metrics: Arc::default(),
             http,
             is_draining: AtomicBool::new(false),
@@ -161,7 +186,7 @@ impl Api {
         let (path, values) = found?;
         let operation = path.operation(&head.method);
         witness.operation = operation;
-        origin::check(head)?;
+        origin::check(head, self.scheme)?;
         let Some(operation) = operation else {
             return Err(table::method_not_allowed(path, &head.method));
         };
@@ -169,6 +194,7 @@ impl Api {
         let call = Call {
             operation,
             path: values,
+            actor: witness.actor,
             head,
             body,
         };
@@ -216,15 +242,13 @@ impl Api {
         &self,
         call: &mut Call<'_>,
     ) -> Result<T, Problem> {
+        decode(&self.json_body(call).await?)
+    }
+
+    /// Reads the JSON body that the operation takes, as it stands there.
+    async fn json_body(&self, call: &mut Call<'_>) -> Result<Bytes, Problem> {
         origin::check_json(call.head)?;
-        let bytes = self.body(call).await?;
-        // The decoder would take an array for an object, its elements in the order of the members.
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
-            return Err(Problem::bad_request("the body must be a JSON object"));
-        }
-        serde_json::from_slice(&bytes).map_err(|error| {
-            Problem::bad_request(format!("the body is not the JSON expected here: {error}"))
-        })
+        self.body(call).await
     }
 
     /// Reads the body that the operation takes.
@@ -246,13 +270,7 @@ impl Api {
         self.replica
             .read(convert::consistency(consistency))
             .await
-            .map_err(|error| match error {
-                RequestError::Rejected(Rejection::TimedOut) => Problem::new(
-                    ProblemKind::ReadTimeout,
-                    "no quorum confirmed in time that this node's state is current",
-                ),
-                other => refusal(other),
-            })
+            .map_err(unread)
     }
 
     /// Replicates an encoded command and returns its encoded outcome.
@@ -262,19 +280,7 @@ impl Api {
         }
         self.metrics.proposals.fetch_add(1, Ordering::Relaxed);
         let proposed = self.replica.propose(session, command).await;
-        let (index, outcome) = proposed.map_err(|error| {
-            let is_unknown = matches!(
-                error,
-                RequestError::Rejected(Rejection::TimedOut) | RequestError::Stopped
-            );
-            if !is_unknown {
-                return refusal(error);
-            }
-            self.metrics
-                .proposals_unknown
-                .fetch_add(1, Ordering::Relaxed);
-            Problem::new(ProblemKind::OutcomeUnknown, error.to_string())
-        })?;
+        let (index, outcome) = proposed.map_err(|error| self.not_proposed(error))?;
         let refused = match outcome {
             Outcome::Applied(bytes) | Outcome::Duplicate(bytes) => return Ok(bytes),
             Outcome::NotKept => Problem::new(
@@ -296,6 +302,21 @@ impl Api {
             ),
         };
         Err(refused.with("index", index))
+    }
+
+    /// Why a command has no outcome, and whether it may have been carried out all the same.
+    fn not_proposed(&self, error: RequestError) -> Problem {
+        let is_unknown = matches!(
+            error,
+            RequestError::Rejected(Rejection::TimedOut) | RequestError::Stopped
+        );
+        if !is_unknown {
+            return refusal(error);
+        }
+        self.metrics
+            .proposals_unknown
+            .fetch_add(1, Ordering::Relaxed);
+        Problem::new(ProblemKind::OutcomeUnknown, error.to_string())
     }
 
     fn check_key(&self, key: &Bytes) -> Result<(), Problem> {
@@ -397,6 +418,17 @@ fn leave_body_out(response: &mut Response<ReplyBody>) {
     }
 }
 
+/// Why a read has no answer.
+fn unread(error: RequestError) -> Problem {
+    match error {
+        RequestError::Rejected(Rejection::TimedOut) => Problem::new(
+            ProblemKind::ReadTimeout,
+            "no quorum confirmed in time that this node's state is current",
+        ),
+        other => refusal(other),
+    }
+}
+
 fn refusal(error: RequestError) -> Problem {
     let kind = match error {
         RequestError::Rejected(Rejection::NoLeader | Rejection::LeaderChanged) => {
@@ -416,6 +448,17 @@ fn check_size(what: &str, len: usize, limit: u64) -> Result<(), Problem> {
     }
     let detail = format!("{what} has {len} bytes; at most {limit} are accepted");
     Err(Problem::new(ProblemKind::TooLarge, detail).with("limit", limit))
+}
+
+/// What a JSON body says.
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // The decoder would take an array for an object, its elements in the order of the members.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::bad_request("the body must be a JSON object"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        Problem::bad_request(format!("the body is not the JSON expected here: {error}"))
+    })
 }
 
 /// A JSON response.

@@ -6,14 +6,14 @@ use super::{Problem, ProblemKind};
 use http::{header, request::Parts, uri::Authority};
 use std::net::IpAddr;
 
-/// Refuses what a page of another origin asks.
-pub(super) fn check(head: &Parts) -> Result<(), Problem> {
+/// Refuses what a page of another origin asks; those of the node's own begin with `scheme`.
+pub(super) fn check(head: &Parts, scheme: &str) -> Result<(), Problem> {
     let mut origins = head.headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else {
         return Ok(());
     };
     let origin = String::from_utf8_lossy(origin.as_bytes());
-    let named = origin.strip_prefix("http://").and_then(|o| o.parse().ok());
+    let named = origin.strip_prefix(scheme).and_then(|o| o.parse().ok());
     let is_own = named.is_some_and(|named: Authority| {
         // A name may be made to lead here by whoever owns it, an address may not.
         asked_at(head).as_ref() == Some(&named) && is_address(&named)
@@ -63,7 +63,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        check(&head)
+        check(&head, "http://")
     }
 
     #[test]

@@ -1,10 +1,50 @@
 use super::{Api, Call, Problem, consistency, convert, json_reply, keys::unexpected, session};
 use crate::{
-    http::{Query, ReplyBody},
+    http::{
+        Query, ReplyBody,
+        page::{PageRequest, Position, invalid_cursor, next_link},
+    },
     wire::{CompactReply, CompactRequest, DeleteReply},
 };
+use bytes::Bytes;
 use holdfast_kv::{Delete, KeyRange, KvCommand, KvOutcome, MAX_COUNTED, RangeLimits};
-use http::Response;
+use http::{Response, header};
+use serde::{Deserialize, Serialize};
+
+/// Where a page of a range begins.
+#[derive(Debug, Serialize, Deserialize)]
+struct RangePosition {
+    /// The revision of all pages.
+    revision: u64,
+    /// The last key of the page before.
+    after: Bytes,
+}
+
+impl Position for RangePosition {
+    const LIST: u8 = 1;
+}
+
+impl RangePosition {
+    /// What is left of `keys`, and at which revision. A query that names others than the page before is another list.
+    fn rest_of(
+        self,
+        keys: &KeyRange,
+        asked: Option<u64>,
+    ) -> Result<(KeyRange, Option<u64>), Problem> {
+        let is_within =
+            *keys.start() <= self.after && keys.end().is_none_or(|end| self.after < *end);
+        if !is_within || asked.is_some_and(|asked| asked != self.revision) {
+            return Err(invalid_cursor());
+        }
+        // The least key that is greater.
+        let start = Bytes::from([&self.after[..], b"\0"].concat());
+        let rest = match keys.end() {
+            Some(end) => KeyRange::between(start, end.clone()),
+            None => KeyRange::from(start),
+        };
+        Ok((rest, Some(self.revision)))
+    }
+}
 
 impl Api {
     /// The keys that a query names.
@@ -20,13 +60,17 @@ impl Api {
         let keys = self.keys(&mut query)?;
         let consistency = consistency(&mut query)?;
         let revision = query.number("revision")?;
-        let limit = query.number("limit")?.unwrap_or(0);
+        let page = PageRequest::<RangePosition>::take(&mut query, self.limits.range_keys)?;
         let keys_only = query.switch("keys_only")?;
         let count_only = query.switch("count_only")?;
         query.finish()?;
         let limits = RangeLimits {
-            keys: if count_only { 0 } else { self.most_keys(limit) },
+            keys: if count_only { 0 } else { page.limit },
             bytes: self.limits.range_bytes as usize,
+        };
+        let (keys, revision) = match page.from {
+            None => (keys, revision),
+            Some(from) => from.rest_of(&keys, revision)?,
         };
         let store = self.read(consistency).await?;
         let now = store.revision();
@@ -46,7 +90,20 @@ impl Api {
                 pair.value = None;
             }
         }
-        Ok(json_reply(&reply))
+        // A page may end before its first pair, when that is larger than all of them may be.
+        if let Some(last) = reply.kvs.last().filter(|_| reply.more) {
+            let position = RangePosition {
+                revision: revision.unwrap_or(now),
+                after: last.key.0.clone(),
+            };
+            reply.next = Some(position.to_cursor());
+        }
+        let mut response = json_reply(&reply);
+        if let Some(next) = &reply.next {
+            let link = next_link(&call.head.uri, next);
+            response.headers_mut().insert(header::LINK, link);
+        }
+        Ok(response)
     }
 
     /// Deletes many keys.
@@ -108,10 +165,7 @@ impl Api {
 
     /// A range's ends may be one byte longer than a key: the successor of the longest.
     pub(super) fn check_range(&self, keys: &KeyRange) -> Result<(), Problem> {
-        let longest = keys
-            .start()
-            .len()
-            .max(keys.end().map_or(0, bytes::Bytes::len));
+        let longest = keys.start().len().max(keys.end().map_or(0, Bytes::len));
         super::check_size("a key of the range", longest, self.limits.key_bytes + 1)
     }
 }

@@ -6,7 +6,10 @@
 use super::{Api, Call, Problem, ProblemKind, convert};
 use crate::{
     config::LimitsSection,
-    http::{Query, ReplyBody},
+    http::{
+        Query, ReplyBody,
+        events::{EVENT_STREAM, Event, last_event_id, wants_events},
+    },
     race::{First, first},
     wire::{Consistency, WatchLine},
 };
@@ -66,7 +69,13 @@ impl Watches {
         self.closing.send_replace(true);
     }
 
-    fn admit(&self) -> Result<Slot, Problem> {
+    /// Tells when they all are to end.
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    /// Takes a place among the streams that may be open.
+    pub fn admit(&self) -> Result<Slot, Problem> {
         if *self.closing.borrow() {
             let detail = "the node is stopping";
             return Err(Problem::new(ProblemKind::Unavailable, detail));
@@ -82,7 +91,7 @@ impl Watches {
 }
 
 /// A watch's place among those allowed; given back when it is dropped.
-struct Slot(Arc<AtomicUsize>);
+pub(super) struct Slot(Arc<AtomicUsize>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
@@ -129,7 +138,8 @@ impl Api {
         query.finish()?;
         let format = Format::asked_for(&head.headers);
         // Who reconnects says both: where it once began, and how far it has come.
-        let from = from.max(resumed_at(&head.headers)?);
+        let seen = last_event_id::<u64>(&head.headers)?;
+        let from = from.max(seen.map(|seen| seen.saturating_add(1)));
         let slot = self.watches.admit()?;
         // Without a beginning, "now" must come after everything that was acknowledged. With one, any state will do:
         // this node will come to it.
@@ -175,20 +185,6 @@ impl Api {
     }
 }
 
-/// Where an event stream that broke off goes on: after the revision of its last event.
-fn resumed_at(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(last) = headers.get("last-event-id") else {
-        return Ok(None);
-    };
-    let last = last.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-    match last {
-        Some(last) => Ok(Some(last.saturating_add(1))),
-        None => Err(Problem::bad_request(
-            "the header Last-Event-ID must be the id of an event of a watch: a revision",
-        )),
-    }
-}
-
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -200,34 +196,39 @@ enum Format {
 
 impl Format {
     fn asked_for(headers: &HeaderMap) -> Format {
-        let accepted = headers.get_all(header::ACCEPT).iter();
-        let mut texts = accepted.filter_map(|value| value.to_str().ok());
-        match texts.any(|text| text.contains("text/event-stream")) {
+        match wants_events(headers) {
             true => Format::Events,
             false => Format::Lines,
         }
     }
 
     fn media_type(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Format::Lines => "application/x-ndjson",
-            Format::Events => "text/event-stream",
-        })
+        match self {
+            Format::Lines => HeaderValue::from_static("application/x-ndjson"),
+            Format::Events => EVENT_STREAM,
+        }
     }
 
     fn write(self, line: &WatchLine, out: &mut Vec<u8>) {
-        if self == Format::Events {
-            // Where the client would go on: only what has been told counts.
-            if let WatchLine::Events { revision, .. } | WatchLine::Progress { revision } = line {
-                out.extend_from_slice(format!("id: {revision}\n").as_bytes());
-            }
-            out.extend_from_slice(b"data: ");
+        if self == Format::Lines {
+            serde_json::to_writer(&mut *out, line).expect("lines encode");
+            out.push(b'\n');
+            return;
         }
-        serde_json::to_writer(&mut *out, line).expect("lines encode");
-        out.extend_from_slice(match self {
-            Format::Lines => b"\n",
-            Format::Events => b"\n\n",
-        });
+        // Where the client would go on: only what has been told counts.
+        let id = match line {
+            WatchLine::Events { revision, .. } | WatchLine::Progress { revision } => {
+                Some(revision.to_string())
+            }
+            _ => None,
+        };
+        let data = serde_json::to_string(line).expect("lines encode");
+        let event = Event {
+            id: id.as_deref(),
+            data: &data,
+            ..Event::default()
+        };
+        event.write(out);
     }
 }
 

@@ -11,10 +11,11 @@ use holdfast_host::{Disk, Host, read_file};
 use holdfast_node::{
     auth::{ApiKey, MalformedKey},
     client::{Client, ClientConfig, ClientError, Retry},
+    http::TlsConnector,
 };
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -69,8 +70,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The variable of the environment that holds an API key.
 const API_KEY_VARIABLE: &str = "HOLDFAST_API_KEY";
-/// Largest file with a key that is read.
-const MAX_KEY_FILE_BYTES: u64 = 4 << 10;
+/// Largest file with a key or certificates that is read.
+const MAX_CREDENTIAL_BYTES: u64 = 1 << 20;
 
 /// Whom to ask, and how to answer. Said before the command or behind it.
 #[derive(Clone, Debug, Args)]
@@ -86,6 +87,9 @@ pub struct Connection {
     /// A file that holds the API key to show to nodes; without it, HOLDFAST_API_KEY of the environment is taken
     #[arg(long, value_name = "FILE", global = true)]
     api_key_file: Option<PathBuf>,
+    /// A PEM file with the certificates by which nodes at https:// are known: their own, or that of who signed them
+    #[arg(long, value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long, global = true)]
     json: bool,
@@ -99,7 +103,8 @@ impl Connection {
 
     /// Whether anything was said that only matters when a node is asked.
     pub fn is_for_nodes(&self) -> bool {
-        !self.endpoints.is_empty() || self.timeout.is_some() || self.api_key_file.is_some()
+        let has_file = self.api_key_file.is_some() || self.ca_file.is_some();
+        !self.endpoints.is_empty() || self.timeout.is_some() || has_file
     }
 
     async fn client(&self, host: &Host) -> Result<Client, Failure> {
@@ -113,6 +118,12 @@ impl Connection {
         config.attempt_timeout = timeout.min(config.attempt_timeout);
         config.connect_timeout = timeout.min(config.connect_timeout);
         config.api_key = self.api_key(host).await?;
+        if let Some(file) = &self.ca_file {
+            let roots = read_credential(host, file).await?;
+            let tls = TlsConnector::from_pem(host, &roots);
+            let fault = |error| Failure::Credential(format!("{}: {error}", file.display()));
+            config.tls = Some(tls.map_err(fault)?);
+        }
         Ok(Client::new(host, config))
     }
 
@@ -120,12 +131,9 @@ impl Connection {
     async fn api_key(&self, host: &Host) -> Result<Option<ApiKey>, Failure> {
         let (whence, text) = match &self.api_key_file {
             Some(file) => {
-                let path = without_parents(file)?;
-                let read = move |disk: &mut dyn Disk| read_file(disk, &path, MAX_KEY_FILE_BYTES);
-                let bytes = host.blocking(read).await;
-                let whence = file.display().to_string();
-                let bytes = bytes.map_err(|error| Failure::Key(format!("{whence}: {error}")))?;
-                (whence, String::from_utf8_lossy(&bytes).into_owned())
+                let bytes = read_credential(host, file).await?;
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                (file.display().to_string(), text)
             }
             None => match environment(API_KEY_VARIABLE) {
                 Some(text) => (API_KEY_VARIABLE.to_owned(), text),
@@ -134,8 +142,15 @@ impl Connection {
         };
         let key = text.trim().parse();
         key.map(Some)
-            .map_err(|error: MalformedKey| Failure::Key(format!("{whence}: {error}")))
+            .map_err(|error: MalformedKey| Failure::Credential(format!("{whence}: {error}")))
     }
+}
+
+async fn read_credential(host: &Host, file: &Path) -> Result<Vec<u8>, Failure> {
+    let path = without_parents(file)?;
+    let read = move |disk: &mut dyn Disk| read_file(disk, &path, MAX_CREDENTIAL_BYTES);
+    let fault = |error| Failure::Credential(format!("{}: {error}", file.display()));
+    host.blocking(read).await.map_err(fault)
 }
 
 /// Why a command of the command line ended badly.
@@ -145,8 +160,8 @@ pub enum Failure {
     Client(ClientError),
     /// The key is not there.
     NotFound(String),
-    /// The API key cannot be used.
-    Key(String),
+    /// The API key or the certificates cannot be used.
+    Credential(String),
     /// Standard input or output did.
     Io(io::Error),
 }
@@ -172,7 +187,7 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(Failure::Io(error)) => (error.to_string(), 1),
-        Err(Failure::Key(message)) => (message, 2),
+        Err(Failure::Credential(message)) => (message, 2),
         Err(Failure::NotFound(key)) => (format!("no such key: {key}"), 1),
         Err(Failure::Client(error)) => {
             let code = match &error {

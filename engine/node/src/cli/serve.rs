@@ -51,6 +51,12 @@ pub struct Serve {
     /// Listen for peers beyond loopback although they are not authenticated
     #[arg(long)]
     pub insecure_peers: bool,
+    /// A PEM file with the node's certificate and those that lead to a root: clients connect by TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// A PEM file with the certificate's private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// How long requests under way may take to finish when the node is told to stop
     #[arg(long, value_name = "DURATION", default_value = "10s",
           value_parser = holdfast_node::config::parse_duration)]
@@ -78,6 +84,9 @@ impl Serve {
         self.apply_to(&mut config)?;
         config.validate()?;
         config.node.data = resolved(&config.node.data)?;
+        for file in [&mut config.tls.cert, &mut config.tls.key] {
+            *file = file.as_deref().map(resolved).transpose()?;
+        }
         Ok(config)
     }
 
@@ -92,6 +101,10 @@ impl Serve {
         set(&mut config.node.listen, &self.listen);
         set(&mut config.node.peer_listen, &self.peer_listen);
         set(&mut config.cluster.name, &self.cluster_name);
+        if self.tls_cert.is_some() {
+            config.tls.cert.clone_from(&self.tls_cert);
+            config.tls.key.clone_from(&self.tls_key);
+        }
         config.node.insecure |= self.insecure;
         config.node.insecure_peers |= self.insecure_peers;
         if !self.peers.is_empty() {

@@ -1,5 +1,5 @@
 use super::{Call, ClientConfig, Ticket};
-use crate::http::HostIo;
+use crate::http::{HostIo, TlsConnector};
 use bytes::{Bytes, BytesMut};
 use holdfast_host::{Host, Moment};
 use http::{HeaderValue, Request, StatusCode, header};
@@ -44,6 +44,7 @@ pub(super) struct Connections {
     attempt_timeout: Duration,
     /// What `Authorization` says.
     authorization: Option<HeaderValue>,
+    tls: Option<TlsConnector>,
     idle: Mutex<BTreeMap<String, Vec<Idle>>>,
 }
 
@@ -64,6 +65,7 @@ impl Connections {
                 value.set_sensitive(true);
                 value
             }),
+            tls: config.tls.clone(),
             idle: Mutex::default(),
         }
     }
@@ -150,13 +152,29 @@ impl Connections {
     }
 
     async fn connect(&self, endpoint: &str) -> Result<Sender, String> {
-        let (name, port) = parse_endpoint(endpoint)?;
+        let Endpoint {
+            name,
+            port,
+            is_secure,
+        } = parse_endpoint(endpoint)?;
+        let tls = match (is_secure, &self.tls) {
+            (false, _) => None,
+            (true, Some(tls)) => Some(tls),
+            (true, None) => return Err("by whose certificates is it known? (--ca-file)".to_owned()),
+        };
         let addresses = self.host.network.resolve(&name, port).await;
         let addresses = addresses.map_err(|error| error.to_string())?;
         let mut last_error = "the name has no address".to_owned();
         for address in addresses {
             match self.host.network.connect(address).await {
                 Ok(stream) => {
+                    let stream = match tls {
+                        None => stream,
+                        Some(tls) => tls
+                            .connect(&name, stream)
+                            .await
+                            .map_err(|error| format!("no TLS: {error}"))?,
+                    };
                     let io = HostIo::new(&self.host, stream, Bytes::new(), self.attempt_timeout);
                     let (sender, connection) = http1::handshake(io)
                         .await
@@ -234,19 +252,31 @@ pub(super) async fn read_answer(mut body: Incoming) -> Result<Bytes, String> {
 }
 
 fn authority(endpoint: &str) -> &str {
-    endpoint
-        .strip_prefix("http://")
+    let plain = endpoint.strip_prefix("http://");
+    plain
+        .or_else(|| endpoint.strip_prefix(SECURE))
         .unwrap_or(endpoint)
         .trim_end_matches('/')
 }
 
-/// Host name and port of an endpoint; what an endpoint looks like when it is none.
-fn parse_endpoint(endpoint: &str) -> Result<(String, u16), String> {
-    let malformed =
-        || format!("`{endpoint}` is no endpoint: write `host:port` or `http://host:port`");
-    if endpoint.starts_with("https://") {
-        return Err("the client does not speak TLS: write http://".to_owned());
-    }
+/// What endpoints begin with that are spoken to by TLS.
+const SECURE: &str = "https://";
+
+/// Where a node is.
+#[derive(Debug, PartialEq, Eq)]
+struct Endpoint {
+    name: String,
+    port: u16,
+    is_secure: bool,
+}
+
+/// Reads an endpoint; says what one looks like when it is none.
+fn parse_endpoint(endpoint: &str) -> Result<Endpoint, String> {
+    let malformed = || {
+        format!(
+            "`{endpoint}` is no endpoint: write `host:port`, `http://host:port` or `https://host:port`"
+        )
+    };
     let authority: http::uri::Authority = authority(endpoint).parse().map_err(|_| malformed())?;
     if authority.host().is_empty() || authority.as_str().contains('@') {
         return Err(malformed());
@@ -255,10 +285,11 @@ fn parse_endpoint(endpoint: &str) -> Result<(String, u16), String> {
         .host()
         .trim_start_matches('[')
         .trim_end_matches(']');
-    Ok((
-        name.to_owned(),
-        authority.port_u16().unwrap_or(DEFAULT_PORT),
-    ))
+    Ok(Endpoint {
+        name: name.to_owned(),
+        port: authority.port_u16().unwrap_or(DEFAULT_PORT),
+        is_secure: endpoint.starts_with(SECURE),
+    })
 }
 
 #[cfg(test)]
@@ -267,15 +298,22 @@ mod tests {
 
     #[test]
     fn endpoints_are_read() {
-        for (text, name, port) in [
-            ("localhost:1", "localhost", 1),
-            ("http://10.0.0.1:7480/", "10.0.0.1", 7480),
-            ("[::1]:9", "::1", 9),
-            ("node-1", "node-1", 7480),
+        for (text, name, port, is_secure) in [
+            ("localhost:1", "localhost", 1, false),
+            ("http://10.0.0.1:7480/", "10.0.0.1", 7480, false),
+            ("[::1]:9", "::1", 9, false),
+            ("node-1", "node-1", 7480, false),
+            ("https://a:1", "a", 1, true),
         ] {
-            assert_eq!(parse_endpoint(text), Ok((name.to_owned(), port)));
+            let name = name.to_owned();
+            let expected = Endpoint {
+                name,
+                port,
+                is_secure,
+            };
+            assert_eq!(parse_endpoint(text), Ok(expected));
         }
-        for bad in ["", "https://a:1", "a b", "user@host:1", "http://"] {
+        for bad in ["", "https://", "ftp://a:1", "a b", "user@host:1", "http://"] {
             assert!(parse_endpoint(bad).is_err(), "{bad}");
         }
     }

@@ -7,7 +7,7 @@ pub use watch::{Watch, WatchItem};
 
 use crate::{
     auth::ApiKey,
-    http::{Problem, ProblemKind, percent_encode},
+    http::{Problem, ProblemKind, TlsConnector, percent_encode},
     wire::{
         CompactReply, CompactRequest, Consistency, DeleteReply, GetReply, KeySet, PutReply,
         RangeReply, StatusReply, TransferRequest, TxnReply, TxnRequest,
@@ -54,7 +54,7 @@ pub enum Sessions {
 /// How a [`Client`] behaves.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// The nodes' client addresses, `host:port` (or `http://host:port`); at least one.
+    /// The nodes' client addresses, `host:port` (or `http://host:port`, or `https://host:port`); at least one.
     pub endpoints: Vec<String>,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
@@ -69,6 +69,8 @@ pub struct ClientConfig {
     pub sessions: Sessions,
     /// What is shown to nodes that ask for a key. It travels as it is.
     pub api_key: Option<ApiKey>,
+    /// By what the nodes at `https://` are known. Without it, there is no way to them.
+    pub tls: Option<TlsConnector>,
 }
 
 impl ClientConfig {
@@ -82,6 +84,7 @@ impl ClientConfig {
             retry: Retry::For(Duration::from_secs(15)),
             sessions: Sessions::Own,
             api_key: None,
+            tls: None,
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{
 };
 use holdfast_host::{Host, UnixTime};
 use serde::{Deserialize, Deserializer, de};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 /// `[auth]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -110,5 +110,40 @@ impl AuthSection {
             }
             (!ids.insert(key.id)).then(|| format!("auth.keys lists the key {} twice", key.id))
         })
+    }
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditSection {
+    /// Log a line, of the target `audit`, for every change that is asked for, also in vain. When nothing is said: where
+    /// clients are authenticated, since a line that knows nobody is worth little and costs as much.
+    pub log: Option<bool>,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSection {
+    /// A PEM file with the node's certificate, and behind it those that lead to a root. With it and `key`, clients
+    /// connect by TLS, and in no other way. Read at the start.
+    pub cert: Option<PathBuf>,
+    /// A PEM file with the certificate's private key.
+    pub key: Option<PathBuf>,
+}
+
+impl TlsSection {
+    /// Whether clients connect by TLS.
+    pub fn is_on(&self) -> bool {
+        self.cert.is_some()
+    }
+
+    pub(super) fn fault(&self) -> Option<String> {
+        match (&self.cert, &self.key) {
+            (Some(_), None) => Some("tls.cert needs tls.key, the certificate's private key".into()),
+            (None, Some(_)) => Some("tls.key needs tls.cert, the key's certificate".into()),
+            _ => None,
+        }
     }
 }

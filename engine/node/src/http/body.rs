@@ -5,7 +5,6 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -25,7 +24,14 @@ pub enum ReplyBody {
     Full(Option<Bytes>),
     /// Pieces as they come, until the sender is dropped.
     Stream(mpsc::Receiver<Bytes>),
+    /// The same, where the client is to see, by a connection that breaks off, that it has not got everything.
+    Fallible(mpsc::Receiver<Result<Bytes, BrokenOff>>),
 }
+
+/// A response that cannot be sent to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the response broke off")]
+pub struct BrokenOff;
 
 impl ReplyBody {
     /// A body that is known beforehand.
@@ -37,12 +43,12 @@ impl ReplyBody {
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut *self {
             ReplyBody::Full(left) => Poll::Ready(left.take().map(|mut bytes| {
                 let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
@@ -52,6 +58,9 @@ impl Body for ReplyBody {
             ReplyBody::Stream(pieces) => pieces
                 .poll_recv(cx)
                 .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+            ReplyBody::Fallible(pieces) => pieces
+                .poll_recv(cx)
+                .map(|piece| piece.map(|bytes| bytes.map(Frame::data))),
         }
     }
 
@@ -64,7 +73,7 @@ impl Body for ReplyBody {
             ReplyBody::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
-            ReplyBody::Stream(_) => SizeHint::default(),
+            ReplyBody::Stream(_) | ReplyBody::Fallible(_) => SizeHint::default(),
         }
     }
 }

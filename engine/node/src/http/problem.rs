@@ -18,10 +18,30 @@ pub enum ProblemKind {
     InsufficientScope,
     /// Who asks has asked too often lately: 429.
     RateLimited,
+    /// The cursor is none of this list's: 400.
+    InvalidCursor,
+    /// There is no `Idempotency-Key`: 400.
+    IdempotencyKeyMissing,
+    /// The `Idempotency-Key` was another request's; this one was not carried out: 422.
+    IdempotencyKeyReused,
+    /// The request of this `Idempotency-Key` is being carried out: 409.
+    IdempotencyInProgress,
+    /// The request must say which version it means to change: 428.
+    PreconditionRequired,
     /// Nothing lives at this path: 404.
     UnknownRoute,
     /// A web page of another origin asks: 403.
     ForeignOrigin,
+    /// There is nothing of this name: 404.
+    NotFound,
+    /// It is in a status in which this cannot be done: 409.
+    WrongStatus,
+    /// So many are kept, and no more: 409.
+    QuotaReached,
+    /// None of the formats that are accepted can be given: 406.
+    NotAcceptable,
+    /// A mistake of the program; certainly not carried out: 500.
+    Internal,
     /// The key is not there: 404.
     KeyNotFound,
     /// The path does not take this method: 405.
@@ -62,14 +82,24 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [ProblemKind; 24] = [
+    pub const ALL: [ProblemKind; 34] = [
         ProblemKind::BadRequest,
         ProblemKind::Unauthenticated,
         ProblemKind::InsufficientScope,
         ProblemKind::RateLimited,
+        ProblemKind::InvalidCursor,
+        ProblemKind::IdempotencyKeyMissing,
+        ProblemKind::IdempotencyKeyReused,
+        ProblemKind::IdempotencyInProgress,
+        ProblemKind::PreconditionRequired,
         ProblemKind::UnknownRoute,
         ProblemKind::ForeignOrigin,
         ProblemKind::UnsupportedMediaType,
+        ProblemKind::NotFound,
+        ProblemKind::WrongStatus,
+        ProblemKind::QuotaReached,
+        ProblemKind::NotAcceptable,
+        ProblemKind::Internal,
         ProblemKind::KeyNotFound,
         ProblemKind::MethodNotAllowed,
         ProblemKind::RequestTimeout,
@@ -131,6 +161,31 @@ impl ProblemKind {
                 "rate-limited",
                 "Too many requests lately",
             ),
+            Self::InvalidCursor => (
+                StatusCode::BAD_REQUEST,
+                "invalid-cursor",
+                "The cursor is not one of this list",
+            ),
+            Self::IdempotencyKeyMissing => (
+                StatusCode::BAD_REQUEST,
+                "idempotency-key-missing",
+                "An Idempotency-Key is asked for",
+            ),
+            Self::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The Idempotency-Key was used for another request",
+            ),
+            Self::IdempotencyInProgress => (
+                StatusCode::CONFLICT,
+                "idempotency-in-progress",
+                "The request of this Idempotency-Key is being carried out",
+            ),
+            Self::PreconditionRequired => (
+                StatusCode::PRECONDITION_REQUIRED,
+                "precondition-required",
+                "The request must say which version it means",
+            ),
             Self::UnknownRoute => (
                 StatusCode::NOT_FOUND,
                 "unknown-route",
@@ -145,6 +200,31 @@ impl ProblemKind {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The body's media type is not taken here",
+            ),
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "not-found",
+                "There is nothing of this name",
+            ),
+            Self::WrongStatus => (
+                StatusCode::CONFLICT,
+                "wrong-status",
+                "Not in its present status",
+            ),
+            Self::QuotaReached => (
+                StatusCode::CONFLICT,
+                "quota-reached",
+                "So many are kept, and no more",
+            ),
+            Self::NotAcceptable => (
+                StatusCode::NOT_ACCEPTABLE,
+                "not-acceptable",
+                "None of the formats that are accepted can be given",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "A mistake of the program",
             ),
             Self::KeyNotFound => (
                 StatusCode::NOT_FOUND,

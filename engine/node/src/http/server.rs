@@ -1,5 +1,5 @@
 use super::{
-    HostExecutor, HostIo, HostTimer, Problem, ProblemKind, ReplyBody, http_date,
+    Acceptor, HostExecutor, HostIo, HostTimer, Problem, ProblemKind, ReplyBody, http_date,
     streams::{Streams, Watched},
 };
 use crate::race::{First, first};
@@ -33,6 +33,8 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HTTP2_STREAMS: u32 = 128;
 /// Most header fields of one request.
 const MAX_HEADER_FIELDS: usize = 100;
+/// Most handshakes that go on at a time; further connections wait for one to end. Each costs a signature.
+const HANDSHAKES: usize = 64;
 /// How long to wait after a failed accept (the process may be out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,7 +46,8 @@ pub struct HttpLimits {
     /// Largest request head (path, query and headers), bytes. Up to twice this is answered with a problem document,
     /// above that with a bare status.
     pub max_head_bytes: usize,
-    /// How long a connection may take to send a head, and stay idle between requests.
+    /// How long a connection may take to send a head, and stay idle between requests; and for a handshake, if there is
+    /// one, waiting for its turn included.
     pub head_timeout: Duration,
     /// How long a connection may accept none of the bytes that are written to it.
     pub write_timeout: Duration,
@@ -69,6 +72,8 @@ pub struct ServerStats {
     pub open: AtomicU64,
     /// Connections that ended with a protocol error.
     pub broken: AtomicU64,
+    /// Connections that ended before their handshake was over.
+    pub unshaken: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +101,11 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Serves connections of `listener` until it is shut down.
+    /// Serves connections of `listener` until it is shut down; each goes through `acceptor` first, when there is one.
     pub fn start(
         host: &Host,
         listener: Listener,
+        acceptor: Option<Arc<dyn Acceptor>>,
         limits: HttpLimits,
         stats: Arc<ServerStats>,
         handler: Arc<dyn Handler>,
@@ -114,6 +120,7 @@ impl Server {
             stats,
             handler,
             phases,
+            handshakes: acceptor.map(|acceptor| (acceptor, Arc::new(Semaphore::new(HANDSHAKES)))),
         };
         let acceptor = host.spawn("http-accept", accept(listener, slots.clone(), shared));
         Server {
@@ -170,6 +177,8 @@ struct Connection {
     stats: Arc<ServerStats>,
     handler: Arc<dyn Handler>,
     phases: watch::Receiver<Phase>,
+    /// What connections go through first, and how many may at a time.
+    handshakes: Option<(Arc<dyn Acceptor>, Arc<Semaphore>)>,
 }
 
 /// Counts a connection as open for as long as it lives, however its task ends.
@@ -193,9 +202,12 @@ impl Drop for Open {
 }
 
 impl Connection {
-    async fn serve(mut self, mut stream: Stream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
+    async fn serve(mut self, stream: Stream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
         let _open = Open::new(self.stats.clone(), slot);
         let mut phases = self.phases.clone();
+        let Some(mut stream) = self.shake_hands(stream, peer).await else {
+            return;
+        };
         let begin = {
             let begin = self
                 .host
@@ -222,6 +234,31 @@ impl Connection {
             self.stats.broken.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%peer, %error, "an HTTP connection broke");
         }
+    }
+
+    /// The stream that HTTP is spoken on; `None` when there is none in time, or the server stops.
+    async fn shake_hands(&self, stream: Stream, peer: SocketAddr) -> Option<Stream> {
+        let Some((acceptor, turns)) = &self.handshakes else {
+            return Some(stream);
+        };
+        let handshake = self.host.timeout(self.limits.head_timeout, async {
+            let _turn = turns
+                .acquire()
+                .await
+                .expect("the semaphore is never closed");
+            acceptor.accept(stream).await
+        });
+        let mut phases = self.phases.clone();
+        let stopping = phases.wait_for(|phase| *phase != Phase::Serving);
+        let failed = match first(handshake, stopping).await {
+            First::One(Ok(Ok(stream))) => return Some(stream),
+            First::Other(_) => return None,
+            First::One(Ok(Err(error))) => error,
+            First::One(Err(_)) => std::io::ErrorKind::TimedOut.into(),
+        };
+        self.stats.unshaken.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%peer, error = %failed, "no handshake");
+        None
     }
 
     async fn serve_http1(&mut self, io: HostIo, peer: SocketAddr) -> hyper::Result<()> {

@@ -1,13 +1,12 @@
 //! What the streams of an HTTP/2 connection do. hyper ends neither a connection on which nothing is asked nor one whose
 //! client grants a stream no more window; TCP sees nothing wrong with either.
 
-use super::ReplyBody;
+use super::{BrokenOff, ReplyBody};
 use bytes::Bytes;
 use holdfast_host::{Host, Moment};
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
@@ -110,12 +109,12 @@ impl Watched {
 
 impl Body for Watched {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         let has_piece = matches!(polled, Poll::Ready(Some(_)));
         let now = self.open.streams.host.now();

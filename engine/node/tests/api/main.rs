@@ -6,6 +6,7 @@
 mod auth;
 mod client;
 mod commands;
+mod conventions;
 mod hostile;
 mod limits;
 mod node;
@@ -15,4 +16,5 @@ mod ports;
 mod proxy;
 mod rate;
 mod schema;
+mod tls;
 mod watches;

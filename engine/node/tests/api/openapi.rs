@@ -340,7 +340,7 @@ fn answers_are_as_described() {
     judge.see("kvPut", &request("PUT", key, &["Holdfast-Session: x"]));
     judge.see("kvGet", &node.get(key));
     judge.see("kvGet", &node.get(&format!("{key}?revision=99")));
-    for query in ["", "&keys_only", "&count_only", "&revision=1"] {
+    for query in ["", "&limit=1", "&keys_only", "&count_only", "&revision=1"] {
         judge.see(
             "kvRange",
             &node.get(&format!("/v1/kv/range?prefix={query}")),

@@ -131,3 +131,53 @@ fn keys_new_reads_its_arguments_strictly() {
         assert!(stderr.contains(word), "`{word}` is missing in: {stderr}");
     }
 }
+
+#[test]
+fn keys_travel_by_tls_where_a_certificate_is_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    std::fs::write(path("cert.pem"), made.cert.pem()).expect("written");
+    std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).expect("written");
+    let printed = make(&["--scope", "*"]);
+    std::fs::write(path("key"), printed.lines().next().expect("the key")).expect("written");
+    let lines = printed.split_once('\n').expect("the key, and then lines").1;
+    std::fs::write(path("engine.toml"), lines).expect("written");
+    let (config, data) = (path("engine.toml"), path("data"));
+    let (cert, secret) = (path("cert.pem"), path("key.pem"));
+    let ports = ["--listen", "0.0.0.0:0", "--peer-listen", "127.0.0.1:0"];
+    let tls = ["--tls-cert", &cert, "--tls-key", &secret];
+    let rest = ["--config", &config, "--data", &data];
+    let engine = Engine::start_in(folder.path(), &[&rest[..], &ports, &tls].concat());
+    let (_, port) = engine.address.rsplit_once(':').expect("a port");
+    let (endpoint, key) = (format!("https://127.0.0.1:{port}"), path("key"));
+    let there = [
+        "--endpoint",
+        &endpoint,
+        "--api-key-file",
+        &key,
+        "--ca-file",
+        &cert,
+    ];
+    let (code, stderr) = run(&[&["kv", "put", "a", "1", "--timeout", "60s"], &there[..]].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    let (code, stderr) = run(&[&["status"], &there[..]].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    let stranger = ["kv", "get", "a", "--endpoint", &endpoint, "--timeout", "1s"];
+    let (code, stderr) = run(&stranger);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("--ca-file"), "{stderr}");
+    engine.stop();
+    for (arguments, word) in [
+        (&["serve", "--tls-cert", &cert][..], "--tls-key"),
+        (&["kv", "get", "a", "--ca-file", &secret], "certificate"),
+        (
+            &["kv", "get", "a", "--ca-file", "no/such.pem"],
+            "no/such.pem",
+        ),
+    ] {
+        let (code, stderr) = run(arguments);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(word), "`{word}` is missing in: {stderr}");
+    }
+}

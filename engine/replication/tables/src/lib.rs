@@ -14,6 +14,7 @@ mod handle;
 mod mutant;
 mod outbox;
 mod pool;
+mod records;
 mod service;
 mod sql;
 mod tables;
@@ -28,6 +29,7 @@ pub use holdfast_sqlite::{
 pub use mutant::Mutant;
 pub use outbox::{Effect, MAX_ATTEMPTS};
 pub use pool::{Performer, Pool, PoolSettings};
+pub use records::{AuditEntry, DeadLetter, MAX_RECORDS, audit_entries, dead_letters};
 pub use service::{Fault, Service};
 pub use sql::{Reader, SqlError};
 pub use tables::{Services, Tables, TablesOptions};

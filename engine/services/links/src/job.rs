@@ -1,4 +1,4 @@
-use crate::Verdict;
+use crate::{Verdict, time};
 use holdfast_web::LinkKind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -145,7 +145,7 @@ impl Default for JobOptions {
     }
 }
 
-/// A run over a site. Times are nanoseconds since the epoch.
+/// A run over a site. Times are nanoseconds since the epoch, in JSON texts of RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckJob {
     /// Its name.
@@ -159,14 +159,18 @@ pub struct CheckJob {
     /// Where it is.
     pub status: Status,
     /// When it was asked for.
+    #[serde(with = "time::instant")]
     pub created_at: u64,
     /// When it is to begin, if not at once.
+    #[serde(with = "time::maybe")]
     pub scheduled_for: Option<u64>,
     /// Time from the beginning of one run to that of the next, if there is to be one.
     pub every_ms: Option<u64>,
     /// When it began.
+    #[serde(with = "time::maybe")]
     pub started_at: Option<u64>,
     /// When it ended.
+    #[serde(with = "time::maybe")]
     pub completed_at: Option<u64>,
     /// Links found so far, each place on each page counted.
     pub total_links: u64,
@@ -252,5 +256,6 @@ pub struct LinkResult {
     /// How long it took.
     pub timings: Timings,
     /// When the verdict was known, nanoseconds since the epoch.
+    #[serde(with = "time::maybe")]
     pub checked_at: Option<u64>,
 }

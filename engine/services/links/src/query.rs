@@ -5,7 +5,7 @@ use holdfast_tables::{Reader, Row, SqlError, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
-/// Most jobs or results of one page.
+/// Most jobs or results of one page. One more is given when it is asked for, so that who pages knows whether there is one.
 pub const MAX_PAGE: usize = 1_000;
 
 /// The column list is the same in every statement; [`job`] reads it.
@@ -82,7 +82,7 @@ pub fn jobs(
     limit: usize,
 ) -> Result<Vec<CheckJob>, SqlError> {
     let before = before.map_or(u128::MAX, |id| id.0).to_be_bytes();
-    let limit = limit.min(MAX_PAGE) as i64;
+    let limit = limit.min(MAX_PAGE + 1) as i64;
     let found = reader.all(
         select_job!("WHERE job.id < ?1 ORDER BY job.id DESC LIMIT ?2"),
         params![before, limit],
@@ -195,7 +195,7 @@ pub fn results(
     let Some((number, _)) = by_id(reader, id)? else {
         return Ok(None);
     };
-    let (after, limit) = (after.cast_signed(), limit.min(MAX_PAGE) as i64);
+    let (after, limit) = (after.cast_signed(), limit.min(MAX_PAGE + 1) as i64);
     let read = |row: &Row<'_>| result(id, row);
     let page = params![number, after, limit];
     let found = match filter {

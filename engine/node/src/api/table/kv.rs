@@ -1,8 +1,8 @@
 //! The key-value store's part of the table.
 
 use super::{
-    Access, BodyLimit, Content, Effect, Head, Kind, Operation, Parameter, Path, Place, Reply,
-    RequestBody, Service,
+    Access, BodyLimit, Caching, Content, Effect, Head, Kind, Operation, Parameter, Path, Place,
+    Reply, RequestBody, Service,
 };
 use crate::{auth::Scope, http::ProblemKind as P};
 use http::Method;
@@ -64,12 +64,7 @@ const REVISION: Parameter = Parameter::query(
     Kind::Number,
     "As of this revision; the present one when it is absent.",
 );
-const CONSISTENCY: Parameter = Parameter::query(
-    "consistency",
-    Kind::Choice(&["linearizable", "stale"]),
-    "`linearizable` (when it is absent) sees every write that was acknowledged before the read began; `stale` sees \
-     what the node asked has.",
-);
+const CONSISTENCY: Parameter = Parameter::CONSISTENCY;
 const PREV_KV: Parameter = Parameter::query("prev_kv", Kind::Switch, "Tell what was there before.");
 const IF_MATCH: Parameter = Parameter::header(
     "If-Match",
@@ -77,7 +72,7 @@ const IF_MATCH: Parameter = Parameter::header(
 );
 const IF_NONE_MATCH: Parameter = Parameter::header(
     "If-None-Match",
-    "`*`: only when the key is not there (RFC 9110, §13.1.2).",
+    "Only when the key has none of these `ETag`s, or with `*` when it is not there (RFC 9110, §13.1.2).",
 );
 const SESSION: Parameter = Parameter::header(
     "Holdfast-Session",
@@ -121,13 +116,14 @@ const GET: Operation = Operation {
     summary: "Read a key",
     access: Access::Scope(Scope::KV_READ),
     effect: Effect::Read,
-    parameters: &[REVISION, CONSISTENCY],
+    parameters: &[REVISION, CONSISTENCY, IF_MATCH, IF_NONE_MATCH],
     request: None,
     reply: Reply {
         headers: &[ETAG],
+        caching: Caching::ByTag,
         ..Reply::json("GetReply", "The key and its value.")
     },
-    refusals: &[&[P::KeyNotFound], PAST, READ],
+    refusals: &[&[P::KeyNotFound, P::PreconditionFailed], PAST, READ],
     run: |api, call| Box::pin(api.get(call)),
 };
 
@@ -185,12 +181,17 @@ const RANGE: Operation = Operation {
             Kind::Number,
             "At most so many pairs; 0 for as many as the node allows.",
         ),
+        Parameter::query(
+            "cursor",
+            Kind::Text,
+            "Where the page begins: `next` of the page before. Every page is read at the first one's revision.",
+        ),
         Parameter::query("keys_only", Kind::Switch, "Leave the values out."),
         Parameter::query("count_only", Kind::Switch, "Only count."),
     ],
     request: None,
     reply: Reply::json("RangeReply", "The pairs, in the order of their keys."),
-    refusals: &[PAST, READ],
+    refusals: &[&[P::InvalidCursor], PAST, READ],
     run: |api, call| Box::pin(api.read_range(call)),
 };
 
@@ -269,6 +270,7 @@ const WATCH: Operation = Operation {
         about: "What happens, for as long as the client listens; as server-sent events when `Accept` says so.",
         content: Content::Stream("WatchLine"),
         headers: &[],
+        caching: Caching::No,
     },
     refusals: &[PAST, READ],
     run: |api, call| Box::pin(api.watch(call)),

@@ -5,6 +5,8 @@
 //! adds it to [`SERVICES`]; nothing else has to be told.
 
 mod kv;
+mod links;
+mod records;
 mod router;
 mod system;
 
@@ -12,7 +14,7 @@ pub(super) use router::{PathValues, Router, method_not_allowed};
 
 use super::{Api, Upload};
 use crate::{
-    auth::Scope,
+    auth::{Actor, Scope},
     config::LimitsSection,
     http::{Problem, ProblemKind, ReplyBody},
 };
@@ -20,7 +22,12 @@ use holdfast_host::BoxFuture;
 use http::{Method, Response, request::Parts};
 
 /// Everything that a node answers.
-pub(super) static SERVICES: &[&Service] = &[&kv::SERVICE, &system::SERVICE];
+pub(super) static SERVICES: &[&Service] = &[
+    &kv::SERVICE,
+    &links::SERVICE,
+    &records::SERVICE,
+    &system::SERVICE,
+];
 
 /// Paths that belong together.
 pub(super) struct Service {
@@ -161,8 +168,14 @@ pub(super) enum Content {
     Json(&'static str),
     /// A stream of JSON documents of the schema of this name: one a line, or one a server-sent event.
     Stream(&'static str),
+    /// Server-sent events whose data is of the schema of this name.
+    Events(&'static str),
+    /// A report over the link checker's results, in one of several formats; as JSON of the schema of this name.
+    Report(&'static str),
     /// Text of this media type.
     Text(&'static str),
+    /// None (204).
+    Nothing,
     /// Any bytes, of any media type.
     Bytes,
 }
@@ -174,6 +187,15 @@ pub(super) struct Reply {
     pub content: Content,
     /// Names and meanings of headers.
     pub headers: &'static [(&'static str, &'static str)],
+    /// Whether a client that has it already may be told so (304).
+    pub caching: Caching,
+}
+
+/// Whether `If-None-Match` saves a client an answer that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caching {
+    ByTag,
+    No,
 }
 
 /// What carries an operation out.
@@ -186,6 +208,8 @@ pub(super) type Answering<'a> = BoxFuture<'a, Result<Response<ReplyBody>, Proble
 pub(super) struct Call<'a> {
     pub operation: &'static Operation,
     pub path: PathValues,
+    /// Who asks.
+    pub actor: Actor,
     pub head: &'a Parts,
     pub body: &'a mut Upload,
 }
@@ -245,6 +269,23 @@ impl Operation {
 }
 
 impl Parameter {
+    const CONSISTENCY: Parameter = Parameter::query(
+        "consistency",
+        Kind::Choice(&["linearizable", "stale"]),
+        "`linearizable` (when it is absent) sees every write that was acknowledged before the read began; `stale` sees \
+         what the node asked has.",
+    );
+    const LIMIT: Parameter = Parameter::query(
+        "limit",
+        Kind::Number,
+        "At most so many items; 0 for as many as the node allows.",
+    );
+    const CURSOR: Parameter = Parameter::query(
+        "cursor",
+        Kind::Text,
+        "Go on from there: the `next` of the page before.",
+    );
+
     const fn query(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
         Parameter {
             name,
@@ -272,6 +313,18 @@ impl Reply {
             about,
             content: Content::Json(schema),
             headers: &[],
+            caching: Caching::No,
+        }
+    }
+
+    /// 204.
+    const fn nothing(about: &'static str) -> Reply {
+        Reply {
+            status: 204,
+            about,
+            content: Content::Nothing,
+            headers: &[],
+            caching: Caching::No,
         }
     }
 
@@ -282,6 +335,7 @@ impl Reply {
             about,
             content: Content::Text(media_type),
             headers: &[],
+            caching: Caching::No,
         }
     }
 }

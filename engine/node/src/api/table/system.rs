@@ -1,8 +1,8 @@
 //! What a node tells of itself, and takes from its operators.
 
 use super::{
-    Access, BodyLimit, Content, Effect, Head, Kind, Operation, Parameter, Path, Reply, RequestBody,
-    Service,
+    Access, BodyLimit, Caching, Content, Effect, Head, Kind, Operation, Parameter, Path, Reply,
+    RequestBody, Service,
 };
 use crate::{auth::Scope, http::ProblemKind as P};
 use http::Method;
@@ -97,6 +97,7 @@ const TRANSFER: Operation = Operation {
         about: "It was asked for; the status tells whether it happened.",
         content: Content::Json("TransferRequest"),
         headers: &[],
+        caching: Caching::No,
     },
     refusals: &[MUTE],
     run: |api, call| Box::pin(api.transfer(call)),
