@@ -598,6 +598,30 @@ mod tests {
         assert!(least.iter().all(|delay| (99_000..=900_000).contains(delay)));
     }
 
+    #[test]
+    fn an_endpoint_with_steady_links_is_reached_in_one_time_and_always() {
+        let mut links = links(|profile| {
+            profile.variation = 3.0;
+            profile.loss = 0.5;
+            profile.duplication = 0.5;
+            profile.order = PacketOrder::Independent;
+            profile.bytes_per_second = Some(1_000);
+        });
+        links.steady(4, 7 * MS);
+        for n in 0..100 {
+            assert_eq!(links.transmit(n, 0, 4, 900).times(), [n + 7 * MS]);
+            let delivered = StreamVerdict::Deliver(n + 7 * MS);
+            assert_eq!(links.stream_transmit(n, 4, 2, 900), delivered);
+        }
+        let lost = (0..100).filter(|n| links.transmit(*n, 0, 1, 1).first().is_none());
+        assert!(lost.count() > 20, "other links are as they were");
+        let endpoints = vec![0];
+        links.disturb(1, Disturbance::Isolate { endpoints });
+        assert_eq!(links.transmit(0, 0, 4, 1).fate, Fate::Blocked);
+        links.calm();
+        assert_eq!(links.transmit(0, 0, 4, 1).times(), [7 * MS]);
+    }
+
     fn open(links: &Links) -> Vec<(u32, u32)> {
         let all = (0..5).flat_map(|from| (0..5).map(move |to| (from, to)));
         all.filter(|&(from, to)| from < to && !links.blocked(from, to))

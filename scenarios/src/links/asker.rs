@@ -8,7 +8,7 @@ use holdfast_links::CheckJob;
 use holdfast_sim::draw::Draws;
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 use url::Url;
 
 /// How long one attempt may take.
@@ -36,6 +36,12 @@ pub(super) struct Refused {
     pub detail: String,
 }
 
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.status, self.detail)
+    }
+}
+
 impl Asker {
     pub(super) fn new(stage: &Stage, host: &Host, draws: Draws) -> Self {
         let mut config = ClientConfig::default();
@@ -55,7 +61,13 @@ impl Asker {
 
     /// One attempt at a node by lot: status, whether it is the answer to an earlier attempt, and body. `None` when
     /// there is no answer.
-    async fn attempt(&mut self, method: &Method, path: &str, body: &Bytes, key: Option<&str>) -> Option<(StatusCode, bool, Bytes)> {
+    async fn attempt(
+        &mut self,
+        method: &Method,
+        path: &str,
+        body: &Bytes,
+        key: Option<&str>,
+    ) -> Option<(StatusCode, bool, Bytes)> {
         let nodes = u64::from(self.stage.world.plan().nodes);
         let node = self.draws.range(0, nodes) as u32;
         let url = Url::parse(&format!("http://{}:{CLIENT_PORT}{path}", name(node)));
@@ -111,10 +123,17 @@ impl Asker {
     }
 
     /// Reads what was acknowledged before. `None` when the node that was asked does not serve.
-    pub(super) async fn read<T: DeserializeOwned>(&mut self, path: &str) -> Option<Result<T, Refused>> {
-        let (status, _, body) = self.attempt(&Method::GET, path, &Bytes::new(), None).await?;
+    pub(super) async fn read<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+    ) -> Option<Result<T, Refused>> {
+        let (status, _, body) = self
+            .attempt(&Method::GET, path, &Bytes::new(), None)
+            .await?;
         if status.is_success() {
-            return Some(Ok(serde_json::from_slice(&body).expect("what was asked for, in JSON")));
+            return Some(Ok(
+                serde_json::from_slice(&body).expect("what was asked for, in JSON")
+            ));
         }
         let detail = String::from_utf8_lossy(&body).into_owned();
         is_definite(status).then_some(Err(Refused { status, detail }))

@@ -56,6 +56,12 @@ pub(super) struct Errand {
     pub stops: Vec<(Duration, Duration)>,
 }
 
+/// The root of a URL's origin.
+fn root(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url[host..].find('/').map_or(url, |end| &url[..=host + end])
+}
+
 /// What a seed is like.
 pub(super) fn choose(plan: &FaultPlan) -> Chosen {
     let mut draws = Draws::new(plan.seed, Domain::Workload, COMMON);
@@ -125,6 +131,16 @@ impl Errand {
                 starts.push(start);
             }
         }
+        // Hosts that have an answer to everything are seen through only where the job is about them, too.
+        let is_ours = |page: &str| starts.iter().any(|start| page.starts_with(root(start)));
+        let mut soft: Vec<String> = web
+            .links()
+            .filter(|(page, target, _)| is_ours(page) && target.starts_with("http://soft-"))
+            .map(|(_, target, _)| root(target).to_owned())
+            .collect();
+        soft.sort_unstable();
+        soft.dedup();
+        starts.extend(soft.into_iter().filter(|_| draws.chance(0.5)));
         self.new.start_urls = starts;
     }
 }

@@ -252,6 +252,10 @@ fn verdict(question: &Question<'_>, row: &LinkResult) -> Result<(), Broken> {
         // Nobody looked.
         || (row.reason == "external" && !options.external && !question.is_inside(&target))
         || row.reason == "not_asked_by_get"
+        // Of hosts elsewhere nobody asks for what is not there; their titles are believed, and the model's say nothing.
+        || (truth.verdicts == [Verdict::Soft404]
+            && !question.is_inside(&target)
+            && said == Verdict::Alive)
         || (!options.fragments
             && truth.verdicts.contains(&Verdict::FragmentMissing)
             && matches!(said, Verdict::Alive | Verdict::Moved))

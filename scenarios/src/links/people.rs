@@ -158,7 +158,7 @@ impl Person {
     }
 
     fn refused(&self, what: &str, refused: &Refused) {
-        let message = format!("{what} job {}: {refused:?}", self.errand.number + 1);
+        let message = format!("{what} job {}: {refused}", self.errand.number + 1);
         self.stage.world.fail("refusal", message, None);
     }
 
@@ -235,7 +235,7 @@ pub(super) async fn read_along(stage: Stage, host: Host, jobs: Jobs, done: Arc<N
         let page = match asker.read::<ResultsReply>(&path).await {
             Some(Ok(page)) => page,
             Some(Err(refused)) => {
-                let message = format!("a page of job {id}: {refused:?}");
+                let message = format!("a page of job {id}: {refused}");
                 stage.world.fail("refusal", message, None);
                 continue;
             }
