@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: speed, beside a rival's where there is one.
 
+mod links;
+
 use crate::worker::Worker;
 use crate::{Output, Verdict, XtaskError, cargo};
 use holdfast_record::worker::BenchRow;
@@ -7,7 +9,7 @@ use holdfast_reports::table::{Align, Table, short, wrapped};
 use std::path::Path;
 
 /// The benchmarks, with what each measures.
-pub const BENCHES: [(&str, &str); 3] = [
+pub const BENCHES: [(&str, &str); 4] = [
     (
         "sim",
         "the simulator: messages and simulated time per CPU second in each lane",
@@ -20,12 +22,16 @@ pub const BENCHES: [(&str, &str); 3] = [
         "raft",
         "the Raft core: entries committed by a group in one process",
     ),
+    (
+        "links",
+        "the link checker, beside lychee and linkchecker on one faulty site",
+    ),
 ];
 
 /// Measure speed, beside rivals where there are any; without a name, list what can be measured
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which benchmark: sim, log or raft
+    /// Which benchmark: sim, log, raft or links
     pub name: Option<String>,
     /// Print one JSON document instead of a table
     #[arg(long)]
@@ -45,6 +51,9 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
     if !BENCHES.iter().any(|(known, _)| known == name) {
         let problem = format!("there is no benchmark `{name}`; there are\n{}", list());
         return Err(XtaskError::Usage(problem.trim_end().to_string()));
+    }
+    if name == "links" {
+        return links::run(root, output);
     }
     let program = Worker::new(cargo::build_one(root, "benches", output)?);
     output.note(&format!(

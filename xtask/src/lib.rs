@@ -13,6 +13,7 @@
 pub mod bench;
 pub mod bugs;
 pub mod cargo;
+pub mod clients;
 pub mod crew;
 pub mod lint;
 pub mod simulate;

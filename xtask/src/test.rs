@@ -3,7 +3,7 @@
 //! Tests that start the engine find it in `HOLDFAST_ENGINE`. A test that cannot run where it is appends a line to the
 //! file that `HOLDFAST_SKIPS` names, and passes: what was skipped is told at the end, so that it cannot hide.
 
-use crate::{Output, Verdict, XtaskError, cargo, tools};
+use crate::{Output, Verdict, XtaskError, cargo, clients, tools};
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -13,6 +13,9 @@ use std::process::Stdio;
 pub const ENGINE: &str = "HOLDFAST_ENGINE";
 /// The variable that tells tests where to say what they skip, a line for each.
 pub const SKIPS: &str = "HOLDFAST_SKIPS";
+
+/// Clients that tests start; each finds its own in the variable that the client names.
+const CLIENTS: [&clients::Client; 1] = [&clients::LYCHEE];
 
 /// Run every test of the workspace, with the binaries and tools that they need
 #[derive(Debug, Default, clap::Args)]
@@ -87,6 +90,14 @@ impl Tally {
 pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
     let output = Output::of(arguments.json);
     let missing = tools::provide(&tools::TOOLS, output)?;
+    let mut places = Vec::new();
+    let mut absent = Vec::new();
+    for client in CLIENTS {
+        match clients::ensure(root, client, output)? {
+            Some(program) => places.push((client.variable, program)),
+            None => absent.push(client),
+        }
+    }
     // `seeds` too: that the worker builds is worth a test, and whoever runs tests runs seeds next.
     let binaries = cargo::build(root, &["engine", "seeds"], output)?;
     let skips = root.join("target/skipped-tests.txt");
@@ -100,6 +111,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
         command.args(["test", "--no-fail-fast"]).args(selection);
         command.args(&arguments.filter);
         command.env(ENGINE, &binaries["engine"]).env(SKIPS, &skips);
+        command.envs(places.iter().map(|(variable, program)| (variable, program)));
         let before = tally.failed;
         let succeeded = follow(&mut command, &mut tally, output)?;
         if !succeeded && tally.failed == before {
@@ -113,6 +125,13 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
         let line = format!(
             "{} is missing, and cannot be installed here: {}",
             tool.program, tool.needed_for
+        );
+        skipped.push(line);
+    }
+    for client in absent {
+        let line = format!(
+            "{} is missing, and cannot be installed here: {}",
+            client.program, client.needed_for
         );
         skipped.push(line);
     }

@@ -50,7 +50,7 @@ impl House {
         for (name, folder, _) in ROOMS {
             workspace += &format!("{name} = {{ path = \"{folder}\" }}\n");
         }
-        for stranger in ["madsim", "polars", "wrapper"] {
+        for stranger in ["madsim", "polars", "rusqlite", "wrapper"] {
             workspace += &format!("{stranger} = {{ path = \"../others/{stranger}\" }}\n");
             let dependencies: &[&str] = if stranger == "wrapper" {
                 &["madsim = { path = \"../madsim\" }"]
@@ -327,6 +327,23 @@ fn a_simulator_that_comes_along_with_another_crate_is_found() {
         finding.starts_with("engine/host/Cargo.toml:10: [floors]"),
         "{finding}"
     );
+}
+
+#[test]
+fn a_service_that_could_make_up_statements_is_found() {
+    let house = House::build();
+    house.depend("engine/services/kv", "rusqlite");
+    let finding = house.finding();
+    assert!(finding.contains("a dependency on rusqlite"), "{finding}");
+    for code in [
+        "fn f(s: String) -> &'static str { s.leak() }",
+        "fn f(s: Box<str>) -> &'static str { Box::leak(s) }",
+    ] {
+        let house = House::build();
+        house.append("engine/services/kv/src/lib.rs", &format!("{code}\n"));
+        let finding = house.finding();
+        assert!(finding.contains("`leak`; an SQL statement"), "{finding}");
+    }
 }
 
 #[test]

@@ -33,10 +33,10 @@ pub struct NodeConfig {
     pub auth: AuthSection,
     /// `[audit]`: what is told of changes.
     pub audit: AuditSection,
-    /// `[tls]`: how clients' connections are kept secret.
-    pub tls: TlsSection,
     /// `[links]`: how links are checked.
     pub links: LinksSection,
+    /// `[tls]`: how clients' connections are kept secret.
+    pub tls: TlsSection,
 }
 
 /// `[node]`
@@ -325,8 +325,8 @@ impl NodeConfig {
         self.fault_of_members()
             .or_else(|| self.fault_of_exposure())
             .or_else(|| self.auth.fault())
-            .or_else(|| self.tls.fault())
             .or_else(|| self.links.fault())
+            .or_else(|| self.tls.fault())
             .or_else(|| self.fault_of_times())
             .or_else(|| self.fault_of_sizes())
     }

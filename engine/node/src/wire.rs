@@ -149,8 +149,8 @@ pub struct RangeReply {
     pub revision: u64,
     /// The pairs, in the order of their keys.
     pub kvs: Vec<KeyValue>,
-    /// How many keys are in the range from this page on, whatever the limit; but counted no further than to 10,000, or to the last pair
-    /// here.
+    /// How many keys are in the range from this page on, whatever the limit; but counted no further than to 10,000, or
+    /// to the last pair here.
     pub count: u64,
     /// Whether the limit cut the answer short: ask again from the key after the last. When only a count was asked for:
     /// whether there may be more keys than were counted.

@@ -16,7 +16,7 @@
 //! that is in the record; another code means that the worker itself failed, and its standard error says how.
 //!
 //! The benchmark binary `benches NAME --json`, of `holdfast-benches`, which alone links rivals, prints a JSON array of
-//! [`BenchRow`].
+//! [`BenchRow`]; `benches links --json` one of [`CheckerRow`].
 
 use crate::Lane;
 use serde::{Deserialize, Serialize};
@@ -81,6 +81,39 @@ pub struct BenchRow {
     /// `value / rival_value`.
     #[serde(default)]
     pub ratio: Option<f64>,
+    /// What a reader must know to judge the numbers.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// How one link checker did on the site of known faults.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckerRow {
+    /// Its name, e.g. `lychee 0.24.2`.
+    pub name: String,
+    /// Why it did not run. Everything below is zero then.
+    #[serde(default)]
+    pub skipped: Option<String>,
+    /// Real time, seconds; the median of the repetitions, as all measurements here.
+    pub wall_seconds: f64,
+    /// CPU time, user and system, seconds.
+    pub cpu_seconds: f64,
+    /// The most memory that it had resident, bytes.
+    pub peak_bytes: f64,
+    /// Requests that the site saw.
+    pub requests: u64,
+    /// URLs that were asked for.
+    pub distinct: u64,
+    /// Requests beyond the first for a URL whose answer does not change.
+    pub duplicates: u64,
+    /// Requests for what robots.txt disallows.
+    pub forbidden: u64,
+    /// Faults that there are.
+    pub faults: u64,
+    /// Faults that it did not report in every repetition, by kind.
+    pub missed: Vec<String>,
+    /// What it reported without need in any repetition, by kind.
+    pub false_alarms: Vec<String>,
     /// What a reader must know to judge the numbers.
     #[serde(default)]
     pub note: String,

@@ -7,6 +7,7 @@
     reason = "what is measured is real time on a real disk; nothing here is simulated but by the library measured"
 )]
 
+mod links;
 mod log;
 mod measure;
 mod raft;
@@ -45,6 +46,8 @@ struct Cli {
 enum Command {
     /// Serve the faulty site on loopback until standard input ends.
     Site(site::Arguments),
+    /// Run link checkers over the faulty site, and hold their findings against the truth.
+    Links(links::Arguments),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -59,8 +62,12 @@ enum Bench {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::Site(arguments)) = &cli.command {
-        return match site::serve(arguments) {
+    if let Some(command) = &cli.command {
+        let done = match command {
+            Command::Site(arguments) => site::serve(arguments),
+            Command::Links(arguments) => links::print(arguments),
+        };
+        return match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure(error.as_ref()),
         };

@@ -28,9 +28,9 @@ pub struct Arguments {
     /// Ordinary pages.
     #[arg(long, default_value_t = 2000)]
     pub pages: usize,
-    /// Targets that a checker must report.
-    #[arg(long, default_value_t = 100)]
-    pub faults: usize,
+    /// Targets that a checker must report; one of every kind when nothing is said.
+    #[arg(long)]
+    pub faults: Option<usize>,
     /// Have faults, too, for which a client has to wait.
     #[arg(long)]
     pub slow: bool,
@@ -61,7 +61,9 @@ pub fn serve(arguments: &Arguments) -> Result<()> {
     let host = tokio_host::host(std::env::temp_dir(), runtime.handle().clone());
     let shape = |addresses| StaticShape {
         pages: arguments.pages.max(1),
-        faults: arguments.faults,
+        faults: arguments
+            .faults
+            .unwrap_or_else(|| StaticShape::kinds(arguments.slow)),
         slow: arguments.slow,
         ..StaticShape::benchmark(addresses)
     };

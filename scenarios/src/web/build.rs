@@ -73,6 +73,8 @@ impl Names {
 const PICTURES: usize = 50;
 const SHEETS: usize = 5;
 const SCRIPTS: usize = 5;
+/// Pages of whose sections there are links.
+const QUOTED: usize = 50;
 
 impl Builder {
     pub(super) fn new(seed: u64) -> Self {
@@ -213,6 +215,8 @@ impl Builder {
             while hrefs.len() < links {
                 let mut href = page_path(rng.random_range(0..pages));
                 if rng.random_ratio(1, 8) {
+                    // Few pages are quoted by the section, and those often.
+                    href = page_path(rng.random_range(0..pages.min(QUOTED)));
                     href += &format!("#s{}", rng.random_range(0..text::SECTIONS));
                 }
                 hrefs.push((Place::named("a-href"), href));
@@ -344,10 +348,9 @@ pub(super) fn page_path(page: usize) -> String {
     format!("/p/{page}.html")
 }
 
-/// The target of `href` on the page `url`; the text itself when it is no URL.
-pub(super) fn resolve(url: &str, href: &str) -> String {
-    let base = Url::parse(url).expect("pages have URLs");
-    let joined = base.join(href);
+/// The target of `href` on the page `url`, as [`Truth`] has it: the text itself when the two make no URL.
+pub fn resolve(url: &str, href: &str) -> String {
+    let joined = Url::parse(url).and_then(|base| base.join(href));
     joined.map_or_else(|_| href.trim().to_string(), String::from)
 }
 

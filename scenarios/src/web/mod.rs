@@ -18,6 +18,7 @@ mod text;
 mod truth;
 
 pub use answer::{Answer, Body, Fault, Reply, Request};
+pub use build::resolve;
 pub use place::{DECOYS, PLACES, Place};
 pub use shape::{Addresses, StaticShape};
 pub use truth::{Expectation, Mismatch, Score, Truth, Verdict, normal};
@@ -172,11 +173,14 @@ impl Web {
         &self.0.truth
     }
 
-    /// What is known of the targets that pages of one origin link to.
+    /// What is known of the targets that pages of one origin link to, and of what only looks like a link there.
     pub fn truth_of(&self, origin: usize) -> Truth {
         let base = &self.0.origins[origin].base;
         let links = self.links().filter(|(page, _, _)| page.starts_with(base));
-        let linked: BTreeSet<String> = links.map(|(_, target, _)| target.to_string()).collect();
+        let mut linked: BTreeSet<String> = links.map(|(_, target, _)| target.to_string()).collect();
+        let decoys = self.truth().iter().filter(|e| e.verdicts.is_empty());
+        let ours = decoys.filter(|e| e.target.starts_with(base));
+        linked.extend(ours.map(|e| e.target.clone()));
         self.0.truth.only(&linked)
     }
 

@@ -62,7 +62,7 @@ pub const PLACES: [(&str, &str); 49] = [
     ("img-src", r#"<img src="{}" alt="">"#),
     (
         "img-srcset",
-        r#"<img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=" srcset="{} 100w, data:, 200w" alt="">"#,
+        r#"<img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=" srcset="{} 100w, data:,x 200w" alt="">"#,
     ),
     (
         "img-srcset-second",

@@ -55,7 +55,7 @@ impl Cluster {
     /// Starts all three, with their data, configuration and logs in `folder`.
     pub fn start(host: &Host, engine: &Path, folder: &Path) -> Cluster {
         let config = format!(
-            "[raft]\nelection_timeout = \"{}ms\"\nheartbeat_interval = \"{}ms\"\n",
+            "[raft]\nelection_timeout = \"{}ms\"\nheartbeat_interval = \"{}ms\"\n[links]\nlease = \"1s\"\n",
             ELECTION_TIMEOUT.as_millis(),
             ELECTION_TIMEOUT.as_millis() / 10,
         );

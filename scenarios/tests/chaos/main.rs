@@ -6,6 +6,7 @@
 
 mod cluster;
 mod lies;
+mod links;
 mod load;
 mod verdict;
 

@@ -126,6 +126,9 @@ impl Room {
     }
 }
 
+/// Crates that would take a statement made at run time.
+const SQL: [&str; 3] = ["holdfast-sqlite", "rusqlite", "libsqlite3-sys"];
+
 /// Checks the workspace at `root`.
 pub fn check(root: &Path) -> Result<Vec<Finding>, XtaskError> {
     let metadata = MetadataCommand::new()
@@ -188,6 +191,16 @@ impl<'a> House<'a> {
                     member,
                     &["madsim"],
                     "a dependency on madsim".into(),
+                    instead,
+                ));
+            }
+            if matches!(room, Room::Services | Room::Node) && SQL.contains(&package.name.as_str()) {
+                let instead = "services write SQL through holdfast-tables, whose statements are texts of the program: \
+                               what a client sent can only be bound";
+                findings.push(self.finding(
+                    member,
+                    &[package.name.as_str()],
+                    format!("a dependency on {}", package.name),
                     instead,
                 ));
             }

@@ -2,10 +2,10 @@
 //!
 //! | Path | Method | Takes | Gives |
 //! |---|---|---|---|
-//! | `/v1/kv/keys/<key>` | GET, HEAD | `revision`, `consistency` | [`GetReply`](crate::wire::GetReply), `ETag` |
-//! | | PUT | the value as the body, `prev_kv`; `If-Match`, `If-None-Match: *` | [`PutReply`](crate::wire::PutReply), `ETag` |
-//! | | DELETE | `prev_kv`; `If-Match` | [`DeleteReply`](crate::wire::DeleteReply) |
-//! | `/v1/kv/range` | GET, HEAD | keys, `limit`, `revision`, `keys_only`, `count_only`, `consistency` | [`RangeReply`](crate::wire::RangeReply) |
+//! | `/v1/kv/keys/<key>` | GET, HEAD | `revision`, `consistency`; `If-Match`, `If-None-Match` | [`GetReply`](crate::wire::GetReply), `ETag` |
+//! | | PUT | the value as the body, `prev_kv`; `If-Match`, `If-None-Match` | [`PutReply`](crate::wire::PutReply), `ETag` |
+//! | | DELETE | `prev_kv`; `If-Match`, `If-None-Match` | [`DeleteReply`](crate::wire::DeleteReply) |
+//! | `/v1/kv/range` | GET, HEAD | keys, `limit`, `cursor`, `revision`, `keys_only`, `count_only`, `consistency` | [`RangeReply`](crate::wire::RangeReply) |
 //! | | DELETE | keys, `prev_kv` | [`DeleteReply`](crate::wire::DeleteReply) |
 //! | `/v1/kv/txn` | POST | [`TxnRequest`](crate::wire::TxnRequest) | [`TxnReply`](crate::wire::TxnReply) |
 //! | `/v1/kv/compact` | POST | [`CompactRequest`](crate::wire::CompactRequest) | [`CompactReply`](crate::wire::CompactReply) |
@@ -38,6 +38,14 @@
 //! not known is refused, since a misspelt limit must not go unnoticed. A command may carry a session's ticket
 //! ([`SESSION_HEADER`]): retried with the same ticket, through whichever node, it is carried out once. With a ticket that
 //! was used for another command it is refused.
+//!
+//! Where `auth.mode` is `keys`, everything but `/healthz`, `/readyz` and `/openapi.json` asks for an API key with the
+//! scope of the operation ([`auth`](crate::auth)). Every answer names its request (`X-Request-Id`), every change that
+//! is asked for is audited ([`audit`](crate::audit)), and where `limits.requests_per_second` says so, who asks too
+//! often is refused and told when to come back.
+//!
+//! A list that a limit cut short has a `next`: the `cursor` of the query for the page after it, which a `Link` header
+//! also leads to.
 //!
 //! A watch is a stream of JSON documents, one a line, or of server-sent events when `Accept` asks for
 //! `text/event-stream`, which `Last-Event-ID` resumes.
@@ -127,7 +135,8 @@ struct About {
 }
 
 impl Api {
-    /// The interface of the node that `config` describes and `replica` runs, with its `tables`. `audit` is told of changes, beside the log.
+    /// The interface of the node that `config` describes and `replica` runs. `audit` is told of changes, beside the
+    /// log.
     pub fn new(
         host: &Host,
         config: &NodeConfig,
@@ -210,8 +219,8 @@ impl Api {
         answer
     }
 
-    /// Refuses who is not known, who asks too often, and who may not, in this order: who has a key is counted by the key,
-    /// and who has none, or a wrong one, by the address.
+    /// Refuses who asks too often, who is not known, and who may not, in this order: who has a key is counted by the
+    /// key, and who has none, or a wrong one, by the address.
     async fn admit(&self, operation: &Operation, witness: &mut Witness<'_>) -> Result<(), Problem> {
         if operation.access == Access::Probe {
             return Ok(());

@@ -1,8 +1,8 @@
 //! The OpenAPI 3.1 document, written from the route table.
 //!
-//! Schemas are written by hand beside the types that they describe (`wire/*.json`), in the subset of JSON Schema 2020-12
-//! that the tests check every answer against. Deriving them would cost each build a macro crate, and would describe
-//! what serde does, not what the interface promises.
+//! Schemas are written by hand beside the types that they describe (`wire/*.json`), in the subset of JSON Schema
+//! 2020-12 that the tests check every answer against. Deriving them would cost each build a macro crate, and would
+//! describe what serde does, not what the interface promises.
 
 use super::table::{Caching, Content, Effect, Kind, Operation, Parameter, Path, Place, Service};
 use crate::http::ProblemKind;
@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 /// The version of the specification that the document keeps to.
 const OPENAPI: &str = "3.1.1";
 
-const ABOUT: &str = "Holdfast's REST interface.\n\nEvery refusal is a problem document (RFC 9457), whose `type` names its kind. \
-    Parameters and members that are not known are refused. HEAD is taken wherever GET is, `/v1/kv/watch` apart. Where \
-    the node is told to authenticate nobody, no operation asks for a key.";
+const ABOUT: &str = "Holdfast's REST interface.\n\n\
+    Every refusal is a problem document (RFC 9457), whose `type` names its kind. Parameters and members that are not \
+    known are refused. HEAD is taken wherever GET is, `/v1/kv/watch` apart. Where the node is told to authenticate \
+    nobody, no operation asks for a key.";
 
 /// The document that describes these services.
 ///

@@ -7,7 +7,8 @@ use std::{fmt, str::FromStr};
 const PREFIX: &str = "hf_";
 /// Crockford's base 32, in lower case: no letter that is taken for a digit, and a double click marks all of a key.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// Letters of an id: 60 bits. That two of a million keys have the same has odds of one in two million, and a store refuses it.
+/// Letters of an id: 60 bits. That two of a million keys have the same has odds of one in two million; a configuration
+/// that lists both is refused.
 const ID_LETTERS: usize = 12;
 /// Letters of a secret: 256 bits, and 4 that are zero.
 const SECRET_LETTERS: usize = 52;
@@ -76,8 +77,8 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// A key that nobody has yet. `rng` must be a host's: in production that is a cipher's stream (ChaCha) whose 256-bit
-    /// seed the operating system drew.
+    /// A key that nobody has yet. `rng` must be a host's: in production that is a cipher's stream (ChaCha) whose
+    /// 256-bit seed the operating system drew.
     pub fn generate(rng: &mut impl RngCore) -> ApiKey {
         let mut bytes = [0; 40];
         rng.fill_bytes(&mut bytes);

@@ -22,7 +22,8 @@ pub enum Keys {
 
 /// Make a key, and the lines of a configuration that take it.
 ///
-/// No node is asked. The key is shown once: what the configuration gets is its hash, from which the key cannot be found.
+/// No node is asked. The key is shown once: what the configuration gets is its hash, from which the key cannot be
+/// found.
 #[derive(Debug, Args)]
 pub struct New {
     /// What the key may be used for, such as kv:read; repeat for several. `kv:*`, `*:read` and `*` stand for many

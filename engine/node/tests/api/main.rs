@@ -9,6 +9,7 @@ mod commands;
 mod conventions;
 mod hostile;
 mod limits;
+mod links;
 mod node;
 mod openapi;
 #[path = "../process/ports.rs"]
@@ -16,5 +17,7 @@ mod ports;
 mod proxy;
 mod rate;
 mod schema;
+#[path = "../process/site.rs"]
+mod site;
 mod tls;
 mod watches;

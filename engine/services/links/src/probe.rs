@@ -34,6 +34,9 @@ struct Answer {
     says_so: bool,
 }
 
+/// Words below which a page may be the shell of a program.
+const MIN_WORDS: u32 = 20;
+
 /// What hosts were found to do.
 pub(crate) struct Probes {
     /// A path that nobody has.
@@ -45,7 +48,8 @@ impl Probes {
     /// `nonce` makes a path that no site has on purpose.
     pub fn new(nonce: u64) -> Self {
         Probes {
-            path: format!("/{nonce:016x}-not-a-page"),
+            // No words in it: a page's own words are not held against it.
+            path: format!("/{nonce:016x}"),
             known: Mutex::default(),
         }
     }
@@ -89,7 +93,9 @@ impl Probes {
         if document.path() == "/" || !found.is_near(bogus.fingerprint) {
             return false;
         }
-        if bogus.says_so {
+        // The shell of a program that runs in the browser and reads the path itself has next to no words; a page of
+        // words that is the same everywhere says nothing of this path, even if it is the front page.
+        if bogus.says_so || bogus.fingerprint.words >= MIN_WORDS {
             return true;
         }
         let Some(host) = self.host(document) else {

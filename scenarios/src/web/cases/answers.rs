@@ -49,7 +49,7 @@ pub(super) const CASES: [Case; 54] = [
     fault("refused", |s| elsewhere(s, Role::Refusing, &[Dead])).needing(Role::Refusing),
     fault("no-such-host", |s| elsewhere(s, Role::Nowhere, &[Dead])).needing(Role::Nowhere),
     fault("no-such-idn-host", |s| {
-        let url = format!("http://b\u{fc}cher-{}.invalid/", s.path("").len());
+        let url = format!("http://b\u{fc}cher-{}.nowhere/", s.path("").len());
         s.a(&url, &[Dead]);
     }),
     fault("other-host-404", |s| {

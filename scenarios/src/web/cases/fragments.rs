@@ -62,7 +62,7 @@ pub(super) const CASES: [Case; 25] = [
     fine("fragment-top-case", |s| named(s, "#Top", &[Alive])),
     fine("fragment-text", |s| named(s, "#:~:text=First", &[Alive])),
     fine("fragment-id-and-text", |s| {
-        named(s, "#first:~:text=First,-x", &[Alive])
+        named(s, "#first:~:text=First", &[Alive])
     }),
     fine("fragment-after-redirect", |s| {
         redirected(s, "#first", &[Alive])

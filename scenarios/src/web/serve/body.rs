@@ -12,6 +12,9 @@ use std::{
     time::Duration,
 };
 
+/// How long a connection lives on after the last byte of a body that breaks off: long enough for that to be written.
+const UNTIL_CUT: Duration = Duration::from_millis(20);
+
 /// A body on its way. The request counts as under way until this is dropped.
 pub(super) struct Sending {
     kind: Kind,
@@ -21,7 +24,10 @@ pub(super) struct Sending {
 enum Kind {
     Full(Option<Bytes>),
     Chunked(Option<Bytes>),
-    Truncated(Option<Bytes>),
+    Truncated {
+        sent: Option<Bytes>,
+        sleep: Sleep,
+    },
     Endless(Bytes),
     Drip {
         left: Bytes,
@@ -36,7 +42,10 @@ impl Sending {
         let kind = match body {
             Body::Full(bytes) => Kind::Full((!bytes.is_empty()).then_some(bytes)),
             Body::Chunked(bytes) => Kind::Chunked(Some(bytes)),
-            Body::Truncated { sent, .. } => Kind::Truncated(Some(sent)),
+            Body::Truncated { sent, .. } => Kind::Truncated {
+                sent: Some(sent),
+                sleep: host.sleep(UNTIL_CUT),
+            },
             Body::Endless(bytes) => Kind::Endless(bytes),
             Body::Drip { bytes, pause } => Kind::Drip {
                 left: bytes,
@@ -62,10 +71,14 @@ impl hyper::body::Body for Sending {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let frame = match &mut self.kind {
             Kind::Full(bytes) | Kind::Chunked(bytes) => bytes.take(),
-            Kind::Truncated(bytes) => match bytes.take() {
+            Kind::Truncated { sent, sleep } => match sent.take() {
                 Some(bytes) => Some(bytes),
-                // hyper closes the connection, or resets the stream, at a body's error.
-                None => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+                None => {
+                    // hyper closes the connection, or resets the stream, at a body's error; at once, and with it goes
+                    // what it has not written yet.
+                    ready!(sleep.as_mut().poll(cx));
+                    return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+                }
             },
             Kind::Endless(bytes) => Some(bytes.clone()),
             Kind::Drip {

@@ -1,11 +1,12 @@
 //! What changed between two runs over one site.
 //!
-//! Both runs' results come sorted by [`Key`], and are merged: memory is that of a few results, however many there are. A
-//! link that stands on a page several times, with one target and kind, is one link here, broken if one of its places is.
+//! Both runs' results come sorted by [`Key`], and are merged: memory is that of a few results, however many there
+//! are. A link that stands on a page several times, with one target and kind, is one link here, broken if one of its
+//! places is.
 
 use super::kind_name;
 use crate::{LinkResult, Verdict};
-use std::{cmp::Ordering, iter::FusedIterator};
+use std::{cmp::Ordering, fmt, iter::FusedIterator};
 
 /// What changed for a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,9 +17,21 @@ pub enum Change {
     StillBroken,
     /// It was broken, and works or is gone.
     Fixed,
-    /// It was broken, and nobody knows: its site blocks or throttles, tries disagree, it became uncheckable, or has no
-    /// verdict yet.
+    /// It was broken, and nobody knows: its site blocks or throttles, tries disagree, it became uncheckable, or has
+    /// no verdict yet.
     Unclear,
+}
+
+impl Change {
+    /// Its name before programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Change::NewlyBroken => "newly_broken",
+            Change::StillBroken => "still_broken",
+            Change::Fixed => "fixed",
+            Change::Unclear => "unclear",
+        }
+    }
 }
 
 /// How many links changed in which way.
@@ -46,8 +59,9 @@ impl ComparisonCounts {
     }
 }
 
-/// What makes a link of one run that of another, and their order: page (start pages, which stand on none, first), target
-/// with its fragment, name of the kind in serialised form. All are compared byte by byte, as SQLite's `BINARY` does.
+/// What makes a link of one run that of another, and their order: page (start pages, which stand on none, first),
+/// target with its fragment, name of the kind in serialised form. All are compared byte by byte, as SQLite's `BINARY`
+/// does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     source: Option<String>,
@@ -75,6 +89,15 @@ pub enum Side {
     After,
 }
 
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Before => "earlier run",
+            Side::After => "later run",
+        })
+    }
+}
+
 /// A link that changed, or stayed broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
@@ -90,7 +113,7 @@ pub struct Compared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComparisonError {
     /// Results came that are not sorted by [`Key`].
-    #[error("the results of the {} are not sorted", match side { Side::Before => "earlier run", Side::After => "later run" })]
+    #[error("the results of the {side} are not sorted")]
     OutOfOrder {
         /// Of which run.
         side: Side,

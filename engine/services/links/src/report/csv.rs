@@ -1,9 +1,9 @@
 //! CSV (RFC 4180): a header, CRLF line ends, UTF-8 without a byte order mark.
 //!
-//! Spreadsheets take a cell that begins with `=`, `+`, `-` or `@` for a formula, and some strip a tab, a line end or a full
-//! width look-alike before they look. The rule against it: **a field that begins with one of these, or with an
-//! apostrophe, gets an apostrophe before it**. So a reader who wants the field as it was takes away one
-//! leading apostrophe, if there is one, and never has to guess. Fields are quoted whenever a reader with another separator
+//! Spreadsheets take a cell that begins with `=`, `+`, `-` or `@` for a formula, and some strip a tab, a line end or
+//! a full width look-alike before they look. The rule against it: **a field that begins with one of these, or with an
+//! apostrophe, gets an apostrophe before it**. So a reader who wants the field as it was takes away one leading
+//! apostrophe, if there is one, and never has to guess. Fields are quoted whenever a reader with another separator
 //! (`;` or tab) could see a field begin inside them.
 
 use super::{Change, Writer, kind_name, when::Rfc3339};

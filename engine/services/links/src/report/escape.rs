@@ -3,8 +3,8 @@
 /// What stands for a character that a format cannot hold: U+FFFD.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Appends `text` for HTML, as text or inside a quoted attribute. Control characters are replaced: HTML holds no NUL,
-/// and the others are not for reading.
+/// Appends `text` for HTML, as text or inside a quoted attribute. Control characters and noncharacters are replaced:
+/// HTML has no place for them (section 13.2.3.5 of the standard, "preprocessing the input stream").
 pub(super) fn html(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
@@ -14,15 +14,20 @@ pub(super) fn html(text: &str, out: &mut String) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push(REPLACEMENT),
+            c if c.is_control() || is_noncharacter(c) => out.push(REPLACEMENT),
             c => out.push(c),
         }
     }
 }
 
-/// Appends `text` for XML 1.0, as text or inside a quoted attribute. Characters that XML 1.0 forbids even as references
-/// (section 2.2, production `Char`) are replaced; line ends and tabs are written as references, which attributes keep
-/// (section 3.3.3) and line-end handling does not touch (section 2.11).
+/// What Unicode sets aside for use inside programs (section 23.7).
+fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// Appends `text` for XML 1.0, as text or inside a quoted attribute. Characters that XML 1.0 forbids even as
+/// references (section 2.2, production `Char`) are replaced; line ends and tabs are written as references, which
+/// attributes keep (section 3.3.3) and line-end handling does not touch (section 2.11).
 pub(super) fn xml(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
@@ -43,8 +48,8 @@ pub(super) fn xml(text: &str, out: &mut String) {
 }
 
 /// Appends `text` for a terminal, on one line: what would move the cursor, change colours, end the line or turn the
-/// direction of writing is written as Rust writes it, `\u{1b}`; and so is the backslash, so that what is read is what was
-/// there.
+/// direction of writing is written as Rust writes it, `\u{1b}`; and so is the backslash, so that what is read is what
+/// was there.
 pub(super) fn terminal(text: &str, out: &mut String) {
     for c in text.chars() {
         let is_odd = c.is_control()

@@ -74,8 +74,8 @@ impl Format {
         }
     }
 
-    /// A name for a file with the report of `job`, made of ASCII letters, digits, dots and hyphens only: it fits a file
-    /// system and a `Content-Disposition` as it is.
+    /// A name for a file with the report of `job`, made of ASCII letters, digits, dots and hyphens only: it fits a
+    /// file system and a `Content-Disposition` as it is.
     pub fn file_name(self, job: &CheckJob) -> String {
         const MAX_DOMAIN: usize = 100;
         let plain = |c: char| match c {

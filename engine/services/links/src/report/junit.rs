@@ -1,9 +1,10 @@
 //! JUnit's XML, as Jenkins wrote it down and GitLab and GitHub's reporters read it.
 //!
-//! One `testsuite` for each page, so that reporters group by page; one `testcase` for each link, named by its target, since a
-//! name must not change when lines above the link do. Broken is `failure`, with the reason as its type. What cannot be
-//! checked, and what has no verdict yet, is `skipped`. What works in part (moved, blocked, throttled, flaky) passes, and
-//! `system-out` says what to know: a pipeline that breaks over a site's bad day is soon switched off.
+//! One `testsuite` for each page, so that reporters group by page; one `testcase` for each link, named by its target,
+//! since a name must not change when lines above the link do. Broken is `failure`, with the reason as its type. What
+//! cannot be checked, and what has no verdict yet, is `skipped`. What works in part (moved, blocked, throttled,
+//! flaky) passes, and `system-out` says what to know: a pipeline that breaks over a site's bad day is soon switched
+//! off.
 //!
 //! The cases of a suite are held back until it ends, since their count stands before them: at most [`MAX_CASES`]. A
 //! page with more has several suites.

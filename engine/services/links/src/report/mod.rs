@@ -1,9 +1,9 @@
 //! What a job found, in the formats that people and programs read.
 //!
-//! Pure code: a [`Report`] is begun with a job, is told the job's results in order of their ids, and appends to a `String`
-//! that the caller empties as it likes, into the body of a response for example. What a format needs beyond the result
-//! at hand is bounded: JSON, JSON Lines, CSV, SARIF and text keep nothing but how often a target stood on the page before,
-//! JUnit keeps the test cases of one suite, HTML keeps the groups that it will show.
+//! Pure code: a [`Report`] is begun with a job, is told the job's results in order of their ids, and appends to a
+//! `String` that the caller empties as it likes, into the body of a response for example. What a format needs beyond
+//! the result at hand is bounded: JSON, JSON Lines, CSV, SARIF and text keep nothing but how often a target stood on
+//! the page before, JUnit keeps the test cases of one suite, HTML keeps the groups that it will show.
 //!
 //! Nothing that comes from a checked site can change the form of a report: every format has its own escaping, see
 //! the format's module.
@@ -76,8 +76,8 @@ impl Report {
         self.format
     }
 
-    /// Appends a result. Results come in order of their ids, so that those of one page come together; in another order
-    /// a page may have several sections.
+    /// Appends a result. Results come in order of their ids, so that those of one page come together; in another
+    /// order a page may have several sections.
     ///
     /// `change` says what changed since the job before, where that is known; HTML, SARIF and text show it.
     pub fn push(&mut self, result: &LinkResult, change: Option<Change>, out: &mut String) {

@@ -1,9 +1,14 @@
 //! SARIF 2.1.0 (OASIS Standard, 27 March 2020), which code scanning reads.
 //!
-//! One rule for each verdict that asks something of somebody, in the order of [`Verdict::ALL`]; one result for each link
-//! with such a verdict: `error` if it is broken, `warning` if it may be, `note` if it has moved. The location is the page's
-//! URL and the place of the tag; start pages stand on no page and are their own location. The fingerprint is made
-//! of verdict, page, target, kind and the number of the link among its twins, so it survives edits of the page.
+//! One rule for each verdict that asks something of somebody, in the order of [`Verdict::ALL`]; one result for each
+//! link with such a verdict: `error` if it is broken, `warning` if it may be, `note` if it has moved. The location is
+//! the page's URL and the place of the tag; start pages stand on no page and are their own location. The fingerprint
+//! is made of verdict, page, target, kind and the number of the link among its twins, so it survives edits of the
+//! page.
+//!
+//! What changed since the job before is a property, `change`. It is no `baselineState`: that would have to stand at
+//! every result (section 3.27.24), and only broken links are compared. GitHub takes 25,000 results in a file: a
+//! report of more is for other readers.
 
 use super::{
     Change, Severity, Writer, json, kind_name, meaning,
@@ -81,12 +86,6 @@ impl Writer for Sarif {
                     },
                 }],
                 partial_fingerprints: BTreeMap::from([("link/v1", &*print)]),
-                baseline_state: match change {
-                    Some(Change::NewlyBroken) => Some("new"),
-                    Some(Change::StillBroken) => Some("unchanged"),
-                    Some(Change::Fixed | Change::Unclear) => Some("updated"),
-                    None => None,
-                },
                 properties: Properties {
                     target,
                     reason: &result.reason,
@@ -96,6 +95,7 @@ impl Writer for Sarif {
                     status: result.status,
                     final_url: result.final_url.as_deref(),
                     attempts: result.attempts,
+                    change: change.map(Change::name),
                 },
             },
             out,
@@ -158,23 +158,23 @@ fn invocation(job: &CheckJob) -> serde_json::Value {
 }
 
 fn message(result: &LinkResult, verdict: Verdict) -> String {
-    let mut text = format!("{}: {}.", title(verdict), result.target);
+    let (title, target) = (title(verdict), &result.target);
     match (&result.final_url, verdict) {
-        (Some(to), Verdict::Moved) => text.push_str(&format!(" Write {to} instead.")),
-        _ if result.detail.is_empty() => text.push_str(&format!(" {}", meaning(verdict))),
-        _ => text.push_str(&format!(" {}", result.detail)),
+        (Some(to), Verdict::Moved) => format!("{title}: {target} (write {to} instead)"),
+        _ if result.detail.is_empty() => format!("{title}: {target}"),
+        _ => format!("{title}: {target} ({})", result.detail),
     }
-    text
 }
 
 /// A text that is no template and holds no links: braces begin placeholders and are written twice (section 3.11.5),
-/// brackets begin links and are written with a backslash (section 3.11.6).
+/// and what would make a link of `[a](b)` is pulled apart, since outside of links nothing escapes brackets (section
+/// 3.11.6). The target as it is stands among the properties.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '{' | '}' => out.extend([c, c]),
-            '[' | ']' => out.extend(['\\', c]),
+            '(' if out.ends_with(']') => out.push_str(" ("),
             c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
@@ -191,8 +191,6 @@ struct Finding<'a> {
     message: Message,
     locations: [Location<'a>; 1],
     partial_fingerprints: BTreeMap<&'a str, &'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    baseline_state: Option<&'a str>,
     properties: Properties<'a>,
 }
 
@@ -240,4 +238,6 @@ struct Properties<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     final_url: Option<&'a str>,
     attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<&'a str>,
 }

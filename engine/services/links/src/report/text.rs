@@ -1,7 +1,7 @@
 //! Lines for a terminal: one for each link that somebody has to look at, pages apart, and a summary at the end.
 //!
-//! A line begins with `page:line:column`, as compilers write it, so that editors and `grep` know what to do with it. No
-//! column but the verdicts' is aligned: they are ASCII, while texts of pages have widths that terminals disagree
+//! A line begins with `page:line:column`, as compilers write it, so that editors and `grep` know what to do with it.
+//! No column but the verdicts' is aligned: they are ASCII, while texts of pages have widths that terminals disagree
 //! about. Nothing of a page can steer the terminal: see `escape::terminal`.
 
 use super::{Change, ReportOptions, Severity, Totals, Writer, escape, page_of, severity};

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 /// Targets of broken links that are shown, and targets of warnings.
 ///
-/// They are those that were found first. Pages are read from the start page outwards, so what stands on every page, and
-/// what is near the start, is among them.
+/// They are those that were found first. Pages are read from the start page outwards, so what stands on every page,
+/// and what is near the start, is among them.
 pub const MAX_TARGETS: usize = 1_000;
 /// Places of one target that are shown.
 pub const MAX_PLACES: usize = 25;

@@ -205,7 +205,7 @@ impl Page<'_> {
         if job.skipped > 0 {
             self.raw(" ");
             self.count(job.skipped);
-            self.raw(" links were left out because of the job's bounds.");
+            self.raw(" links and pages were left out because of the job's bounds.");
         }
     }
 
@@ -261,7 +261,8 @@ impl Page<'_> {
     fn filter(&mut self) {
         self.raw(
             "<div class=\"filter\" id=\"filter\" hidden>\
-             <input id=\"words\" type=\"search\" placeholder=\"only what contains… (/)\" aria-label=\"Only what contains\">\
+             <input id=\"words\" type=\"search\" placeholder=\"only what contains… (/)\" \
+             aria-label=\"Only what contains\">\
              <select id=\"verdict\" aria-label=\"Only this verdict\"><option value=\"\">every verdict</option>",
         );
         for verdict in Verdict::ALL {
@@ -310,7 +311,8 @@ impl Page<'_> {
             self.raw("<p class=\"rest\">");
             self.count(rest);
             self.raw(
-                " more links lead to targets that this page has no room for. The reports as CSV and JSON have them all.</p>\n",
+                " more links lead to targets that this page has no room for. \
+                 The reports as CSV and JSON have them all.</p>\n",
             );
         }
         self.raw("</section>\n");
@@ -440,9 +442,10 @@ impl Page<'_> {
             self.text(&place.element);
             self.raw("&gt;</code>");
             if !place.text.is_empty() {
-                self.raw(" <q>");
+                // The isolation ends before the closing quote does.
+                self.raw(" <q><bdi>");
                 self.text(&place.text);
-                self.raw("</q>");
+                self.raw("</bdi></q>");
             }
             self.raw("</li>");
         }
