@@ -162,6 +162,9 @@ pub const MUTANTS: &[Planted] = {
             "T4" "results-unfenced" "holdfast-tables" Tables(T::Unfenced),
                 "Kleppmann, How to do distributed locking; fencing tokens",
                 "results are taken in whoever holds the lease";
+            "T8" "revoked-performed" "holdfast-tables" Tables(T::RevokedPerformed),
+                "found by this simulator: what a worker has read it has in mind",
+                "rows of the outbox that were taken back are performed all the same";
             "T5" "sqlite-without-sync" "holdfast-sqlite" Tables(T::NoSync),
                 "SQLite, How To Corrupt, section 3.1",
                 "syncs of the database do nothing";

@@ -99,7 +99,12 @@ impl Errand {
         if draws.chance(0.5) {
             for _ in 0..draws.range(1, 4) {
                 let after = millis(draws.magnitude(100 * MS, 6_000 * MS));
-                stops.push((after, millis(draws.magnitude(50 * MS, 6_000 * MS))));
+                let again = match draws.chance(0.25) {
+                    // Long enough to see whether anybody goes on asking.
+                    true => draws.range(30_000 * MS, 60_000 * MS),
+                    false => draws.magnitude(50 * MS, 6_000 * MS),
+                };
+                stops.push((after, millis(again)));
             }
         }
         Errand {

@@ -216,7 +216,13 @@ impl Judge<'_> {
             u64::from(ended.errand.new.options.retries) + 3 + stops
         });
         let active = self.stage.active();
+        let began = self.stage.began();
+        let began: Vec<(Duration, IpAddr)> = began
+            .into_iter()
+            .map(|(at, node)| (at, World::ip(node)))
+            .collect();
         let conditions = Conditions {
+            began: &began,
             web: &self.sites.web,
             epoch: self.sites.epoch(),
             active: &active,

@@ -93,6 +93,8 @@ const PEER_PORT: u16 = 7481;
 /// Time that one link may take. Longer than a lease and what the slowest server takes that answers at all: a process
 /// that stood still for less than its lease lets no request time out that would not have.
 pub(crate) const LINK_TIMEOUT: Duration = Duration::from_secs(8);
+/// How many times as long disks take at most.
+const SLOWEST_DISK: u32 = 40;
 /// How long a node that is shut down lets requests under way finish.
 const DRAIN: Duration = Duration::from_millis(500);
 /// The entity of [`Domain::Workload`] that draws how nodes are rigged.
@@ -102,6 +104,12 @@ impl BrokenLinks {
     /// What befalls the nodes in a seed.
     pub fn plan(seed: u64) -> FaultPlan {
         let mut plan = FaultPlan::draw(seed, &menu());
+        for fault in &mut plan.faults {
+            // A start reads hundreds of pages of its tables in one job, which takes its time as the disk is then.
+            if let FaultKind::SlowDisk { factor, .. } = &mut fault.kind {
+                *factor = (*factor).min(SLOWEST_DISK);
+            }
+        }
         if !errand::choose(&plan).is_cut {
             // Clients, and with them the web, stay in reach.
             for fault in &mut plan.faults {
@@ -336,6 +344,7 @@ async fn live(
     let world = &stage.world;
     // Whatever the process before had asked for.
     sites.observed.client_ended(World::ip(node));
+    stage.process_began(node);
     let before = world.disk(node, |disk| disk.counts().errors);
     let is_faulty = || world.disk(node, |disk| disk.counts().errors) > before;
     let started = match Node::start_with(host.clone(), config, rig).await {

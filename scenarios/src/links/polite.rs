@@ -10,6 +10,7 @@
 //! - **robots**: what robots.txt forbids is never asked for;
 //! - **bounded**: no URL is asked for more often than attempts, stops of jobs and changes of the lease explain, and no
 //!   trap is entered further than a careful crawler would;
+//! - **again**: a server that has put a request off for a second is not asked the same again by the same process before;
 //! - **stop**: who has no job that runs asks nothing, but for what was under way.
 //!
 //! Times are those of arrival. The way to the web is steady, so that two arrivals are nearer to each other than the
@@ -24,6 +25,10 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 const EARLY: Duration = Duration::from_millis(20);
 /// How long after a process or a way has stood still what had piled up may still arrive.
 const AFTERWARDS: Duration = Duration::from_secs(12);
+/// How long after the end of a job that its owner knows of, a request may still arrive beside what was under way.
+const LAST: Duration = Duration::from_secs(2);
+/// How long the model's servers that put requests off do so, once.
+const PUT_OFF: Duration = Duration::from_secs(1);
 /// Hops of one chain of redirects: the page, then as many as the checker follows.
 const HOPS: u32 = 11;
 /// Further requests for one URL: redirects of other targets lead there, and hosts are asked for what is not there.
@@ -50,6 +55,8 @@ pub(super) struct Conditions<'a> {
     pub per_host: usize,
     /// Time that one link may take.
     pub timeout: Duration,
+    /// When processes began, and whose.
+    pub began: &'a [(Duration, IpAddr)],
     /// How often one URL may be asked for because of attempts, stops and takeovers.
     pub explained: u64,
 }
@@ -68,6 +75,7 @@ pub(super) fn check(
     conditions.gaps(records)?;
     conditions.bounded(records)?;
     conditions.stopped(records)?;
+    conditions.again(records)?;
     for (place, origin) in conditions.web.origins().iter().enumerate() {
         let most = concurrency(place);
         if most > conditions.per_host as u64 {
@@ -189,7 +197,35 @@ impl Conditions<'_> {
         let own = self.web.origins()[origin].conduct().min_gap;
         let gaps = self.active.iter().map(|active| active.gap);
         let gap = gaps.max().unwrap_or_default().max(own);
-        self.timeout + gap * HOPS * self.per_host as u32 + AFTERWARDS
+        self.timeout + gap * HOPS * self.per_host as u32 + LAST
+    }
+
+    fn again(&self, records: &[Record]) -> Result<(), Broken> {
+        let mut first: BTreeMap<(usize, &str), Option<&Record>> = BTreeMap::new();
+        for record in records {
+            let target = record.target.as_str();
+            if !target.starts_with("/c/429-once-") && !target.starts_with("/c/503-once-") {
+                continue;
+            }
+            // Only the first is put off.
+            let entry = first.entry((record.origin, target)).or_insert(Some(record));
+            let Some(before) = entry.take_if(|before| !std::ptr::eq(*before, record)) else {
+                continue;
+            };
+            let (from, at) = (self.time(before), self.time(record));
+            let is_same = before.client == record.client
+                && !self.began.iter().any(|(began, whose)| {
+                    *whose == record.client && from <= *began && *began <= at
+                });
+            let slack = self.way * 2 + EARLY;
+            if is_same && at - from + slack < PUT_OFF && !self.stood_still(record.client, at) {
+                let name = self.name(record);
+                let passed = (at - from).as_secs_f64() * 1e3;
+                let message = format!("{name} is asked again after {passed:.0} ms");
+                return Err(("put-off", message));
+            }
+        }
+        Ok(())
     }
 
     fn stopped(&self, records: &[Record]) -> Result<(), Broken> {
@@ -254,6 +290,7 @@ mod tests {
             way: millis(10),
             drift_ppm: 200,
             per_host: 2,
+            began: &[],
             timeout: millis(8_000),
             explained: 3,
         };

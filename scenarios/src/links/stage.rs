@@ -36,7 +36,10 @@ struct Seen {
     active: Vec<Active>,
     /// What changes people were told of: which, and of what.
     acknowledged: Vec<(String, String)>,
+    /// Which nodes were told to campaign.
     nodes: BTreeMap<u32, bool>,
+    /// When processes began, and where.
+    began: Vec<(Duration, u32)>,
 }
 
 /// A time in which a job may ask the web.
@@ -85,6 +88,17 @@ impl Stage {
     /// A node's process has started.
     pub(super) fn open_door(&self, node: u32, tables: TablesHandle) {
         self.seen().doors.insert(node, tables);
+    }
+
+    /// A node's process begins.
+    pub(super) fn process_began(&self, node: u32) {
+        let now = self.world.now();
+        self.seen().began.push((now, node));
+    }
+
+    /// When processes began, and where.
+    pub(super) fn began(&self) -> Vec<(Duration, u32)> {
+        self.seen().began.clone()
     }
 
     /// A node's process ends.
