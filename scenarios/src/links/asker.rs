@@ -12,7 +12,7 @@ use std::{fmt, time::Duration};
 use url::Url;
 
 /// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(2);
+const ATTEMPT: Duration = Duration::from_millis(700);
 /// The longest pause between two attempts.
 const PAUSE_NS: u64 = 400_000_000;
 /// Largest answer.

@@ -74,7 +74,7 @@ pub(super) fn choose(plan: &FaultPlan) -> Chosen {
         per_host: *draws.pick(&[1, 2, 4, 6]),
         in_flight: *draws.pick(&[8, 32, 256]),
         lease: Duration::from_nanos(draws.range(500 * MS, 3_000 * MS)),
-        snapshot_entries: draws.magnitude(20, 1_000),
+        snapshot_entries: draws.magnitude(10, 300),
         errands: (0..jobs).map(|n| Errand::draw(plan.seed, n)).collect(),
     }
 }

@@ -130,7 +130,7 @@ impl Scenario for BrokenLinks {
             description: "a broken-link checker on a cluster: each link judged once and rightly, whatever fails".into(),
             lanes: vec![LaneInfo {
                 lane: Lane::Full,
-                default_seeds: 30,
+                default_seeds: 60,
                 marks: MARKS.iter().map(|mark| mark.to_string()).collect(),
             }],
         }
@@ -321,7 +321,7 @@ fn config(node: u32, nodes: u32, chosen: &Chosen, replicas: &settings::Chosen) -
     config.raft.lease_reads = raft.lease_reads;
     config.raft.max_clock_drift_ppm = raft.max_clock_drift_ppm;
     config.raft.snapshot_entries = chosen.snapshot_entries;
-    config.raft.keep_entries = settings.keep_entries.min(chosen.snapshot_entries);
+    config.raft.keep_entries = settings.keep_entries.min(chosen.snapshot_entries / 4);
     config.raft.segment_bytes = replicas.segment_bytes.max(1 << 16);
     config.links.per_host = chosen.per_host;
     config.links.in_flight = chosen.in_flight;

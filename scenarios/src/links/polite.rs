@@ -349,8 +349,17 @@ mod tests {
             verdict(&web, &[], &one("/p/0.html", 1_000), 3),
             Some("polite-concurrency")
         );
+        let put_off = |second| {
+            let target = "/c/429-once-7";
+            let records = [
+                record(NODE, 0, target, 1_000),
+                record(NODE, 0, target, second),
+            ];
+            verdict(&web, &[], &records, 1)
+        };
+        assert_eq!((put_off(1_970), put_off(1_900)), (None, Some("put-off")));
         assert_eq!(
-            verdict(&web, &[], &one("/p/0.html", 79_000), 1),
+            verdict(&web, &[], &one("/p/0.html", 74_000), 1),
             None,
             "it was under way"
         );
