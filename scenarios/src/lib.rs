@@ -3,6 +3,7 @@
 //!
 //! The binary `seeds` runs scenarios seed by seed. It is not meant to be called by hand: `cargo xtask simulate` is.
 
+pub mod links;
 pub mod raft_kv;
 pub mod web;
 mod zoo;
@@ -10,7 +11,7 @@ mod zoo;
 use holdfast_record::{Lane, SeedRecord, Timeline, worker::ScenarioInfo};
 use holdfast_sim::plan::FaultPlan;
 
-pub use zoo::{MUTANTS, Planted, find as find_mutant};
+pub use zoo::{MUTANTS, Planted, Switch, find as find_mutant};
 
 /// Properties that are seen from outside: in what clients were told, in what replicas applied and became, and in
 /// silence. The others look into the workings of Raft, and see a bug before it has done any harm.
@@ -82,7 +83,7 @@ pub trait Scenario: Sync {
 }
 
 /// All scenarios.
-pub static SCENARIOS: [&dyn Scenario; 1] = [&raft_kv::RaftKv];
+pub static SCENARIOS: [&dyn Scenario; 2] = [&raft_kv::RaftKv, &links::BrokenLinks];
 
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<&'static dyn Scenario> {

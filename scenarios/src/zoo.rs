@@ -1,8 +1,19 @@
 //! The bug zoo: documented bugs of other systems, planted one at a time behind a run-time switch that exists only
 //! where debug assertions are on. The simulator is measured by how many it finds, and in how many seeds.
 
-use holdfast_record::worker::MutantInfo;
+use holdfast_record::{Lane, worker::MutantInfo};
 use holdfast_replica::Mutant;
+
+/// The switch that plants a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// In a replica, its log or its Raft.
+    Replica(Mutant),
+    /// In the tables of services, or in what SQLite stands on.
+    Tables(holdfast_tables::Mutant),
+    /// In the link checker.
+    Links(holdfast_links::Mutant),
+}
 
 /// One planted bug.
 #[derive(Debug)]
@@ -19,8 +30,10 @@ pub struct Planted {
     pub package: &'static str,
     /// The scenario that hunts it.
     pub scenario: &'static str,
+    /// The lane in which it is hunted.
+    pub lane: Lane,
     /// The switch.
-    pub mutant: Mutant,
+    pub switch: Switch,
 }
 
 impl Planted {
@@ -33,6 +46,31 @@ impl Planted {
             description: self.description.into(),
             package: self.package.into(),
             scenario: self.scenario.into(),
+            lane: self.lane,
+        }
+    }
+
+    /// The bug, if it is one of a replica.
+    pub fn replica(&self) -> Option<Mutant> {
+        match self.switch {
+            Switch::Replica(mutant) => Some(mutant),
+            _ => None,
+        }
+    }
+
+    /// The bug, if it is one of the tables.
+    pub fn tables(&self) -> Option<holdfast_tables::Mutant> {
+        match self.switch {
+            Switch::Tables(mutant) => Some(mutant),
+            _ => None,
+        }
+    }
+
+    /// The bug, if it is one of the link checker.
+    pub fn links(&self) -> Option<holdfast_links::Mutant> {
+        match self.switch {
+            Switch::Links(mutant) => Some(mutant),
+            _ => None,
         }
     }
 }
@@ -43,65 +81,120 @@ pub fn find(name: &str) -> Option<&'static Planted> {
 }
 
 macro_rules! zoo {
-    ($($id:literal $name:literal $package:literal $mutant:expr, $source:literal, $description:literal;)*) => {
-        &[$(Planted {
+    ($($scenario:literal $lane:ident {
+        $($id:literal $name:literal $package:literal $switch:expr, $source:literal, $description:literal;)*
+    })*) => {
+        &[$($(Planted {
             name: $name,
             id: $id,
             source: $source,
             description: $description,
             package: $package,
-            scenario: "raft-kv",
-            mutant: $mutant,
-        }),*]
+            scenario: $scenario,
+            lane: Lane::$lane,
+            switch: $switch,
+        }),*),*]
     };
 }
 
 /// Every planted bug.
 pub const MUTANTS: &[Planted] = {
+    use Switch::{Links, Replica, Tables};
+    use holdfast_links::Mutant as C;
     use holdfast_log::Mutant as L;
     use holdfast_raft::Mutant as R;
+    use holdfast_tables::Mutant as T;
     zoo! {
-        "R1" "commit-old-term-by-counting" "holdfast-raft" Mutant::Raft(R::CommitOldTermByCounting),
-            "Raft, section 5.4.2, figure 8",
-            "an entry of an older term is committed by counting replicas";
-        "R3" "vote-before-sync" "holdfast-raft" Mutant::Raft(R::VoteBeforeSync),
-            "nodedb#161, raft-java#57",
-            "a vote is answered before term and vote are durable";
-        "R4" "split-hard-state" "holdfast-log" Mutant::Log(L::SplitRegisterWrite),
-            "hashicorp/raft#661",
-            "term and vote are persisted in two writes";
-        "R7" "truncate-without-conflict" "holdfast-raft" Mutant::Raft(R::TruncateWithoutConflict),
-            "Raft, section 5.3; a classic of reordered appends",
-            "a follower truncates its log at an append that conflicts with nothing";
-        "R8" "acknowledge-last-index" "holdfast-raft" Mutant::Raft(R::AcknowledgeLastIndex),
-            "a classic: match index from the follower's log end",
-            "a follower acknowledges its own last index instead of what the append covered";
-        "R9" "acknowledge-before-sync" "holdfast-raft" Mutant::Raft(R::AcknowledgeBeforeSync),
-            "etcd-io/etcd#14370",
-            "appended entries are acknowledged before they are durable";
-        "R11" "read-before-commit-in-term" "holdfast-raft" Mutant::Raft(R::ReadBeforeCommitInTerm),
-            "etcd-io/etcd#7331, tikv/tikv#6340",
-            "a new leader serves reads before it has committed an entry of its term";
-        "R13" "lease-without-drift-margin" "holdfast-raft" Mutant::Raft(R::LeaseWithoutDriftMargin),
-            "Ongaro's dissertation, section 6.4.1",
-            "a lease lasts a whole election timeout of the leader's clock, whatever clocks may drift";
-        "R17" "applied-index-behind-state" "holdfast-replica" Mutant::AppliedIndexBehindState,
-            "etcd-io/etcd#13766, #14685",
-            "the applied index is saved apart from the data: an entry is applied twice after a crash";
-        "R18" "sessions-not-in-snapshot" "holdfast-replica" Mutant::SessionsNotInSnapshot,
-            "Ongaro's dissertation, section 6.3",
-            "the session table is missing from snapshots: a retried command is applied twice";
-        "H1" "proposal-taken-twice" "holdfast-raft" Mutant::Raft(R::ProposalTakenTwice),
-            "found by this simulator: forwarding assumes that messages are not repeated",
-            "a leader takes a forwarded proposal again when the network repeats it";
-        "H2" "commit-hint-ahead-of-disk" "holdfast-raft" Mutant::Raft(R::CommitHintAheadOfDisk),
-            "this project, before its first release",
-            "the commit index written with term and vote is ahead of the log on disk: a torn tail passes for damage";
-        "D1" "torn-tail-is-fatal" "holdfast-log" Mutant::Log(L::TornTailIsFatal),
-            "rabbitmq/ra#283",
-            "a torn record at the log's end keeps the node from starting";
-        "D3" "keep-torn-tail" "holdfast-log" Mutant::Log(L::KeepTornTail),
-            "acoustid-index#157, amelie#17",
-            "a torn tail is not cut off: what is appended behind it is lost at the next start";
+        "raft-kv" Fast {
+            "R1" "commit-old-term-by-counting" "holdfast-raft" Replica(Mutant::Raft(R::CommitOldTermByCounting)),
+                "Raft, section 5.4.2, figure 8",
+                "an entry of an older term is committed by counting replicas";
+            "R3" "vote-before-sync" "holdfast-raft" Replica(Mutant::Raft(R::VoteBeforeSync)),
+                "nodedb#161, raft-java#57",
+                "a vote is answered before term and vote are durable";
+            "R4" "split-hard-state" "holdfast-log" Replica(Mutant::Log(L::SplitRegisterWrite)),
+                "hashicorp/raft#661",
+                "term and vote are persisted in two writes";
+            "R7" "truncate-without-conflict" "holdfast-raft" Replica(Mutant::Raft(R::TruncateWithoutConflict)),
+                "Raft, section 5.3; a classic of reordered appends",
+                "a follower truncates its log at an append that conflicts with nothing";
+            "R8" "acknowledge-last-index" "holdfast-raft" Replica(Mutant::Raft(R::AcknowledgeLastIndex)),
+                "a classic: match index from the follower's log end",
+                "a follower acknowledges its own last index instead of what the append covered";
+            "R9" "acknowledge-before-sync" "holdfast-raft" Replica(Mutant::Raft(R::AcknowledgeBeforeSync)),
+                "etcd-io/etcd#14370",
+                "appended entries are acknowledged before they are durable";
+            "R11" "read-before-commit-in-term" "holdfast-raft" Replica(Mutant::Raft(R::ReadBeforeCommitInTerm)),
+                "etcd-io/etcd#7331, tikv/tikv#6340",
+                "a new leader serves reads before it has committed an entry of its term";
+            "R13" "lease-without-drift-margin" "holdfast-raft" Replica(Mutant::Raft(R::LeaseWithoutDriftMargin)),
+                "Ongaro's dissertation, section 6.4.1",
+                "a lease lasts a whole election timeout of the leader's clock, whatever clocks may drift";
+            "R17" "applied-index-behind-state" "holdfast-replica" Replica(Mutant::AppliedIndexBehindState),
+                "etcd-io/etcd#13766, #14685",
+                "the applied index is saved apart from the data: an entry is applied twice after a crash";
+            "R18" "sessions-not-in-snapshot" "holdfast-replica" Replica(Mutant::SessionsNotInSnapshot),
+                "Ongaro's dissertation, section 6.3",
+                "the session table is missing from snapshots: a retried command is applied twice";
+            "H1" "proposal-taken-twice" "holdfast-raft" Replica(Mutant::Raft(R::ProposalTakenTwice)),
+                "found by this simulator: forwarding assumes that messages are not repeated",
+                "a leader takes a forwarded proposal again when the network repeats it";
+            "H2" "commit-hint-ahead-of-disk" "holdfast-raft" Replica(Mutant::Raft(R::CommitHintAheadOfDisk)),
+                "this project, before its first release",
+                "the commit index written with term and vote is ahead of the log on disk: a torn tail passes for damage";
+            "D1" "torn-tail-is-fatal" "holdfast-log" Replica(Mutant::Log(L::TornTailIsFatal)),
+                "rabbitmq/ra#283",
+                "a torn record at the log's end keeps the node from starting";
+            "D3" "keep-torn-tail" "holdfast-log" Replica(Mutant::Log(L::KeepTornTail)),
+                "acoustid-index#157, amelie#17",
+                "a torn tail is not cut off: what is appended behind it is lost at the next start";
+        }
+        "links" Full {
+            "T1" "tables-index-apart" "holdfast-tables" Tables(T::AppliedIndexApart),
+                "etcd-io/etcd#13766; R17, in SQLite",
+                "the applied index is written in a transaction of its own: a batch is applied twice after a crash";
+            "T2" "outbox-row-forgotten" "holdfast-tables" Tables(T::RowForgottenAtStart),
+                "a classic of message queues: acknowledged when received, not when done",
+                "a row of the outbox is deleted when its attempt begins: a crash loses it";
+            "T3" "lease-by-wall-clock" "holdfast-tables" Tables(T::LeaseByWallClock),
+                "Kleppmann, How to do distributed locking; clock jumps",
+                "a contender trusts the wall clock to say that the holder of a lease has stopped";
+            "T4" "results-unfenced" "holdfast-tables" Tables(T::Unfenced),
+                "Kleppmann, How to do distributed locking; fencing tokens",
+                "results are taken in whoever holds the lease";
+            "T8" "revoked-performed" "holdfast-tables" Tables(T::RevokedPerformed),
+                "found by this simulator: what a worker has read it has in mind",
+                "rows of the outbox that were taken back are performed all the same";
+            "T5" "sqlite-without-sync" "holdfast-sqlite" Tables(T::NoSync),
+                "SQLite, How To Corrupt, section 3.1",
+                "syncs of the database do nothing";
+            "T6" "sqlite-lax-names" "holdfast-sqlite" Tables(T::LaxNames),
+                "SQLite, How To Corrupt, section 1.4: a journal that comes back",
+                "files that SQLite removed may come back after a power cut";
+            "T7" "copy-before-commands" "holdfast-replica" Replica(Mutant::CopyBeforeCommands),
+                "a classic of snapshots beside a queue",
+                "a snapshot's copy of the tables is taken before the last commands that it covers are in them";
+            "L1" "loop-without-cookies" "holdfast-http" Links(C::LoopWithoutCookies),
+                "lychee#1430 and its like: consent walls",
+                "a redirect back to a URL is a loop, whatever cookies were set on the way";
+            "L2" "gap-by-wall-clock" "holdfast-http" Links(C::GapByWallClock),
+                "a classic: durations taken from a clock that is set",
+                "the gap between two requests to a host is measured by the wall clock";
+            "L3" "delay-forgotten" "holdfast-links" Links(C::DelayForgotten),
+                "state of a leader that the next one has not",
+                "a checker that takes over does not read the crawl delays of hosts again";
+            "L4" "robots-shared" "holdfast-links" Links(C::RobotsShared),
+                "RFC 9309, section 2.3: rules are an origin's",
+                "the robots.txt of one host is believed of all";
+            "L5" "fragments-undecoded" "holdfast-links" Links(C::FragmentsUndecoded),
+                "HTML, section 7.4.6.4; lychee#1467",
+                "fragments are compared as they are written, percent signs and all";
+            "L6" "counted-twice" "holdfast-links" Links(C::CountedTwice),
+                "a classic: work that was called off and comes back",
+                "a cancelled job's rows stay in the outbox, and a verdict is counted each time it comes in";
+            "L7" "retry-after-ignored" "holdfast-links" Links(C::RetryAfterIgnored),
+                "RFC 9110, section 10.2.3",
+                "a server that says when to come again is asked again as soon as any other that failed";
+        }
     }
 };

@@ -44,6 +44,17 @@ fn a_plan_of_the_full_lane_is_replayed_in_the_full_lane() {
 }
 
 #[test]
+fn a_seed_of_the_link_checker_is_the_same_in_two_processes() {
+    let run = ["run", "links", "--lane", "full", "--seed", "7"];
+    let first = seeds(&run);
+    let mut again = seeds(&run);
+    again.cpu_ns = first.cpu_ns;
+    assert_eq!(again, first);
+    assert_eq!(first.failure, None);
+    assert!(first.operations > 50, "links were judged: {first:?}");
+}
+
+#[test]
 fn what_stands_in_every_node_of_the_full_lane_sees_a_commit_by_counting() {
     let found = (0..60).find_map(|seed: u64| {
         let seed = seed.to_string();

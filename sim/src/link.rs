@@ -165,6 +165,8 @@ struct Link {
     busy_until: u64,
     last_packet: u64,
     last_stream: u64,
+    /// See [`Links::steady`].
+    is_steady: bool,
 }
 
 /// Words that one packet may draw: its fate, its delay, its duplicate's two.
@@ -232,13 +234,14 @@ impl Links {
             self.counts.lost += 1;
             return Deliveries::none(Fate::Lost);
         }
-        let Some(left) = link.depart(now, bytes * self.byte_ps / 1_000, QUEUE_NS) else {
+        let duration = link.duration(bytes * self.byte_ps);
+        let Some(left) = link.depart(now, duration, QUEUE_NS) else {
             self.counts.overflowed += 1;
             return Deliveries::none(Fate::Overflowed);
         };
         self.counts.held += u64::from(link.held_until > now);
         let mut at = left + link.delay(link.packets.nth(n + 1));
-        if self.order == PacketOrder::Sent {
+        if self.order == PacketOrder::Sent || link.is_steady {
             at = at.max(link.last_packet);
             link.last_packet = at;
         }
@@ -272,8 +275,9 @@ impl Links {
         self.counts.sent += 1;
         let n = link.streams_sent * u64::from(RETRANSMISSIONS + 1);
         link.streams_sent += 1;
+        let duration = link.duration(bytes * self.byte_ps);
         let mut left = link
-            .depart(now, bytes * self.byte_ps / 1_000, u64::MAX)
+            .depart(now, duration, u64::MAX)
             .expect("an endless queue is never full");
         self.counts.held += u64::from(link.held_until > now);
         for attempt in 0..RETRANSMISSIONS {
@@ -326,6 +330,24 @@ impl Links {
         self.apply();
     }
 
+    /// Makes the links between `endpoint` and all others as good as links can be: what is sent over them arrives in
+    /// order `delay_ns` later, and nothing is lost, doubled or slowed by what else is sent. Faults that cut a link
+    /// still do. For an endpoint that measures when others send.
+    ///
+    /// # Panics
+    /// When the endpoint does not exist.
+    pub fn steady(&mut self, endpoint: u32, delay_ns: u64) {
+        for other in 0..self.endpoints {
+            for place in [self.place(endpoint, other), self.place(other, endpoint)] {
+                let link = &mut self.links[place];
+                (link.delay_min, link.delay_tail) = (delay_ns, 0);
+                link.duplication = 0;
+                link.is_steady = true;
+            }
+        }
+        self.apply();
+    }
+
     /// What became of all packets so far.
     pub fn counts(&self) -> LinkCounts {
         self.counts
@@ -348,7 +370,12 @@ impl Links {
     fn apply(&mut self) {
         for from in 0..self.endpoints {
             for to in 0..self.endpoints {
-                let (mut blocks, mut held_until, mut passes) = (0, 0, 1.0 - self.base_loss);
+                let place = self.place(from, to);
+                let base_loss = match self.links[place].is_steady {
+                    true => 0.0,
+                    false => self.base_loss,
+                };
+                let (mut blocks, mut held_until, mut passes) = (0, 0, 1.0 - base_loss);
                 for fault in self.faults.values() {
                     match fault.effect(from, to, self.nodes) {
                         Effect::None => {}
@@ -357,7 +384,6 @@ impl Links {
                         Effect::Loss(probability) => passes *= 1.0 - probability,
                     }
                 }
-                let place = self.place(from, to);
                 let link = &mut self.links[place];
                 link.blocks = blocks;
                 link.held_until = held_until;
@@ -387,12 +413,22 @@ impl Link {
             busy_until: 0,
             last_packet: 0,
             last_stream: 0,
+            is_steady: false,
         }
     }
 
     #[inline]
     fn delay(&self, bits: u64) -> u64 {
         self.delay_min + exponential(bits, self.delay_tail)
+    }
+
+    /// How long something that takes so many picoseconds of bandwidth occupies the link, nanoseconds.
+    #[inline]
+    fn duration(&self, picoseconds: u64) -> u64 {
+        match self.is_steady {
+            true => 0,
+            false => picoseconds / 1_000,
+        }
     }
 
     /// When something handed over now, which occupies the link for `duration`, has left; `None` when the queue is
@@ -560,6 +596,30 @@ mod tests {
             .collect();
         assert_eq!(least.len(), 9, "each direction has its own delay");
         assert!(least.iter().all(|delay| (99_000..=900_000).contains(delay)));
+    }
+
+    #[test]
+    fn an_endpoint_with_steady_links_is_reached_in_one_time_and_always() {
+        let mut links = links(|profile| {
+            profile.variation = 3.0;
+            profile.loss = 0.5;
+            profile.duplication = 0.5;
+            profile.order = PacketOrder::Independent;
+            profile.bytes_per_second = Some(1_000);
+        });
+        links.steady(4, 7 * MS);
+        for n in 0..100 {
+            assert_eq!(links.transmit(n, 0, 4, 900).times(), [n + 7 * MS]);
+            let delivered = StreamVerdict::Deliver(n + 7 * MS);
+            assert_eq!(links.stream_transmit(n, 4, 2, 900), delivered);
+        }
+        let lost = (0..100).filter(|n| links.transmit(*n, 0, 1, 1).first().is_none());
+        assert!(lost.count() > 20, "other links are as they were");
+        let endpoints = vec![0];
+        links.disturb(1, Disturbance::Isolate { endpoints });
+        assert_eq!(links.transmit(0, 0, 4, 1).fate, Fate::Blocked);
+        links.calm();
+        assert_eq!(links.transmit(0, 0, 4, 1).times(), [7 * MS]);
     }
 
     fn open(links: &Links) -> Vec<(u32, u32)> {

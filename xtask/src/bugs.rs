@@ -5,8 +5,8 @@
 
 use crate::worker::{AfterFailure, Job, Order, Worker};
 use crate::{Output, Verdict, XtaskError, cargo, crew};
+use holdfast_record::Failure;
 use holdfast_record::worker::MutantInfo;
-use holdfast_record::{Failure, Lane};
 use holdfast_reports::table::{Align, Table, grouped};
 use serde::Serialize;
 use std::fmt;
@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// Plant documented bugs of other systems one at a time, and tell which seed finds each
 ///
-/// Runs seeds 0, 1, 2, ... in the fast lane for each bug until a property breaks, and again with only those properties
+/// Runs seeds 0, 1, 2, ... in the lane of its scenario for each bug until a property breaks, and again with only those properties
 /// that are seen from outside: in what clients were told, in what replicas applied, in silence. A seed that kills its
 /// worker has found the bug, too. Fails (exit code 1) if one is not found by any property.
 #[derive(Clone, Debug, clap::Args)]
@@ -88,7 +88,7 @@ pub fn run_with(worker: &Worker, arguments: &Arguments) -> Result<Report, XtaskE
     let bugs = chosen(worker.mutants()?, arguments.mutant.as_deref())?;
     let job = |bug: &MutantInfo, black_box| Job {
         scenario: bug.scenario.clone(),
-        lane: Lane::Fast,
+        lane: bug.lane,
         seeds: 0..arguments.seeds,
         order: Order::Up,
         mutant: Some(bug.name.clone()),
@@ -170,9 +170,14 @@ impl Hunt {
             self.found_from_outside = found;
             return;
         }
-        let MutantInfo { scenario, name, .. } = &self.bug;
+        let MutantInfo {
+            scenario,
+            name,
+            lane,
+            ..
+        } = &self.bug;
         self.reproduce = Some(format!(
-            "cargo xtask simulate {scenario} --lane fast --seed {seed} --mutant {name}"
+            "cargo xtask simulate {scenario} --lane {lane} --seed {seed} --mutant {name}"
         ));
         self.found = found;
     }

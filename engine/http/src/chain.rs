@@ -4,6 +4,7 @@ use crate::{
     BodyPolicy, Client, CookieJar, FetchError, Head, Request, Response, Timings,
     client::authorize,
     exchange::{Call, Choose},
+    mutant::Mutant,
 };
 use bytes::Bytes;
 use holdfast_host::BoxFuture;
@@ -175,11 +176,12 @@ impl Chain<'_> {
         let now = self.client.host().unix_time();
         let cookies = self.cookies.header(&self.url, now);
         let without_fragment = &self.url[..url::Position::AfterQuery];
-        let key = (
-            self.method.to_string(),
-            without_fragment.to_owned(),
-            cookies.clone(),
-        );
+        let mutant = self.client.config().mutant;
+        let with = match Mutant::LoopWithoutCookies.is_in(mutant) {
+            true => None,
+            false => cookies.clone(),
+        };
+        let key = (self.method.to_string(), without_fragment.to_owned(), with);
         match self.seen.insert(key) {
             true => Ok(cookies),
             false => Err(FetchError::RedirectLoop {

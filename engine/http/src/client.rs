@@ -3,7 +3,7 @@
 use crate::{
     BodyPolicy, ClientConfig, ConfigError, FetchError, Head, Origin, Request, Response, Stage,
     chain,
-    exchange::{Call, Choose, Exchanger, Place},
+    exchange::{Call, Choose, Exchanger, Missed, Place},
     origin::Origins,
     pool::Pool,
     tls::{self, Roots},
@@ -48,7 +48,12 @@ impl Client {
         let tls = tls::client(host, roots)?;
         let config = Arc::new(config);
         let limits = &config.limits;
-        let origins = Origins::new(limits.max_origins, limits.max_per_origin, config.gap);
+        let origins = Origins::new(
+            limits.max_origins,
+            limits.max_per_origin,
+            config.gap,
+            config.mutant,
+        );
         let pool = Pool::new(host, config.clone(), tls);
         Ok(Client {
             inner: Arc::new(Inner {
@@ -126,7 +131,8 @@ impl Client {
         self.hop(&call, choose, &mut left).await
     }
 
-    /// Sends one request in its origin's turn. Of `left` is taken what it took from then on.
+    /// Sends one request in its origin's turn. Of `left` is taken what it took from then on. A connection that was kept
+    /// and turns out to be closed is made up for once, in another turn: servers see that as another request.
     pub(crate) async fn hop(
         &self,
         call: &Call<'_>,
@@ -143,28 +149,39 @@ impl Client {
         let (host, config) = (&exchanger.host, &exchanger.config);
         let came = host.now();
         let politeness = origins.get(&origin, came)?;
-        let turn = politeness
-            .turn(host, config.timeouts.queue, config.limits.max_waiting)
-            .await?;
-        let reservation = exchanger.pool.reserve(&origin, &politeness).await?;
-        let mut place = Place {
-            origin: &origin,
-            politeness: &politeness,
-            turn,
-        };
-        let began = host.now();
-        let exchange = exchanger.exchange(call, &mut place, reservation, choose);
-        let answered = host.timeout(*left, Box::pin(exchange)).await;
-        *left = left.saturating_sub(host.now().since(began));
-        match answered {
-            Ok(answered) => answered.map(|mut response| {
-                response.timings.queue = began.since(came);
-                response
-            }),
-            Err(_) => Err(FetchError::Timeout {
-                stage: Stage::Total,
-                after: config.timeouts.total,
-            }),
+        let mut was_stale = false;
+        loop {
+            let turn = politeness
+                .turn(host, config.timeouts.queue, config.limits.max_waiting)
+                .await?;
+            let reservation = match was_stale {
+                false => exchanger.pool.reserve(&origin, &politeness).await?,
+                true => exchanger.pool.reserve_new().await?,
+            };
+            let mut place = Place {
+                origin: &origin,
+                politeness: &politeness,
+                turn,
+            };
+            let began = host.now();
+            let exchange = exchanger.exchange(call, &mut place, reservation, choose);
+            let answered = host.timeout(*left, Box::pin(exchange)).await;
+            *left = left.saturating_sub(host.now().since(began));
+            return match answered {
+                Ok(Ok(mut response)) => {
+                    response.timings.queue = began.since(came);
+                    Ok(response)
+                }
+                Ok(Err(Missed::Stale(_))) if !was_stale => {
+                    was_stale = true;
+                    continue;
+                }
+                Ok(Err(Missed::Stale(error) | Missed::Failed(error))) => Err(error),
+                Err(_) => Err(FetchError::Timeout {
+                    stage: Stage::Total,
+                    after: config.timeouts.total,
+                }),
+            };
         }
     }
 

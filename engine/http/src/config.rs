@@ -1,6 +1,6 @@
 //! What a client may be told, with its defaults.
 
-use crate::tls::TlsError;
+use crate::{mutant::Mutant, tls::TlsError};
 use http::HeaderValue;
 use std::{net::IpAddr, time::Duration};
 use thiserror::Error;
@@ -34,6 +34,8 @@ pub struct ClientConfig {
     pub timeouts: Timeouts,
     /// How large and how many things may be.
     pub limits: Limits,
+    /// A bug to plant; has an effect only where debug assertions are on.
+    pub mutant: Option<Mutant>,
 }
 
 impl Default for ClientConfig {
@@ -47,6 +49,7 @@ impl Default for ClientConfig {
             gap: Duration::ZERO,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            mutant: None,
         }
     }
 }

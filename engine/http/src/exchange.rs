@@ -35,6 +35,21 @@ pub(crate) struct Place<'a> {
     pub turn: Turn,
 }
 
+/// Why an exchange has no response.
+pub(crate) enum Missed {
+    /// The connection had been kept, and was closed before the request was answered: it may be made again on a new one
+    /// (RFC 9110, section 9.2.2), in a turn of its own.
+    Stale(FetchError),
+    /// Anything else.
+    Failed(FetchError),
+}
+
+impl From<FetchError> for Missed {
+    fn from(error: FetchError) -> Self {
+        Missed::Failed(error)
+    }
+}
+
 /// Why there is no head.
 enum Unanswered {
     /// Not a byte was written: anybody may send it again.
@@ -51,21 +66,20 @@ pub(crate) struct Exchanger {
 }
 
 impl Exchanger {
-    /// Sends `call` and reads the answer. A connection that was kept and turns out to be closed is made up for once,
-    /// unless the request may have been carried out and must not be repeated (RFC 9110, section 9.2.2).
+    /// Sends `call` and reads the answer.
     pub async fn exchange(
         &self,
         call: &Call<'_>,
         place: &mut Place<'_>,
         reservation: Reservation<'_>,
         choose: &Choose<'_>,
-    ) -> Result<Response, FetchError> {
+    ) -> Result<Response, Missed> {
         let path = path_and_query(call.url)?;
         let (origin, politeness) = (place.origin, place.politeness);
         let mut lease = self.pool.redeem(reservation, origin, politeness).await?;
-        let mut began = self.host.now();
+        let began = self.host.now();
         place.turn.start(began);
-        let mut answered = self.ask(&mut lease, call, origin, &path).await;
+        let answered = self.ask(&mut lease, call, origin, &path).await;
         let may_repeat = match &answered {
             Ok(_) => false,
             Err(Unanswered::Unsent(_)) => lease.is_reused,
@@ -74,18 +88,14 @@ impl Exchanger {
                 lease.is_reused && was_stale && call.method.is_idempotent()
             }
         };
-        if may_repeat {
-            lease.distrust();
-            lease = self.pool.renew(origin, politeness).await?;
-            began = self.host.now();
-            place.turn.start(began);
-            answered = self.ask(&mut lease, call, origin, &path).await;
-        }
         let response = match answered {
             Ok(response) => response,
             Err(Unanswered::Unsent(error) | Unanswered::Sent(error)) => {
                 lease.distrust();
-                return Err(error);
+                return Err(match may_repeat {
+                    true => Missed::Stale(error),
+                    false => Missed::Failed(error),
+                });
             }
         };
         let headed = self.host.now();
@@ -109,7 +119,7 @@ impl Exchanger {
                 if error.is_transient() || matches!(error, FetchError::BadResponse { .. }) {
                     lease.distrust();
                 }
-                return Err(error);
+                return Err(error.into());
             }
         };
         let ended = self.host.now();

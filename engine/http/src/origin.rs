@@ -1,7 +1,7 @@
 //! Origins, and the politeness that each is owed.
 
-use crate::{FetchError, Stage};
-use holdfast_host::{Host, Moment};
+use crate::{FetchError, Stage, mutant::Mutant};
+use holdfast_host::{Host, Moment, UnixTime};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -126,6 +126,7 @@ pub(crate) enum Sharing {
 
 /// What is remembered of one origin.
 pub(crate) struct OriginState {
+    mutant: Option<Mutant>,
     pace: Mutex<Pace>,
     /// One permit a request under way, and those next in turn.
     slots: Arc<Semaphore>,
@@ -144,6 +145,8 @@ struct Pace {
     gap: Duration,
     has_own_gap: bool,
     last_start: Option<Moment>,
+    /// The same by the wall clock; kept only for a planted bug.
+    last_wall_start: Option<UnixTime>,
     blocked_until: Moment,
     sharing: Sharing,
 }
@@ -155,6 +158,22 @@ impl Pace {
             .last_start
             .map_or(Moment::ORIGIN, |start| start.saturating_add(self.gap));
         after_gap.max(self.blocked_until)
+    }
+}
+
+impl Pace {
+    /// A planted bug: how long to wait if the wall clock were to be trusted.
+    fn wait_by_wall_clock(&mut self, host: &Host) -> Duration {
+        let now = host.unix_time();
+        let due = self.last_wall_start.map_or(0, |start| {
+            start.as_nanos().saturating_add(self.gap.as_nanos() as u64)
+        });
+        let wait = Duration::from_nanos(due.saturating_sub(now.as_nanos()));
+        let wait = wait.max(self.blocked_until.since(host.now()));
+        if wait.is_zero() {
+            self.last_wall_start = Some(now);
+        }
+        wait
     }
 }
 
@@ -185,12 +204,14 @@ impl Drop for Waiting<'_> {
 }
 
 impl OriginState {
-    fn new(gap: Duration, max_concurrent: usize) -> Self {
+    fn new(gap: Duration, max_concurrent: usize, mutant: Option<Mutant>) -> Self {
         OriginState {
+            mutant,
             pace: Mutex::new(Pace {
                 gap,
                 has_own_gap: false,
                 last_start: None,
+                last_wall_start: None,
                 blocked_until: Moment::ORIGIN,
                 sharing: Sharing::Unknown,
             }),
@@ -247,7 +268,10 @@ impl OriginState {
             let wait = {
                 let mut pace = self.pace();
                 let now = host.now();
-                let wait = pace.due().since(now);
+                let wait = match Mutant::GapByWallClock.is_in(self.mutant) {
+                    true => pace.wait_by_wall_clock(host),
+                    false => pace.due().since(now),
+                };
                 if wait.is_zero() {
                     pace.last_start = Some(now);
                     return Turn {
@@ -270,15 +294,22 @@ pub(crate) struct Origins {
     max_origins: usize,
     max_concurrent: usize,
     default_gap: Duration,
+    mutant: Option<Mutant>,
 }
 
 impl Origins {
-    pub fn new(max_origins: usize, max_concurrent: usize, default_gap: Duration) -> Self {
+    pub fn new(
+        max_origins: usize,
+        max_concurrent: usize,
+        default_gap: Duration,
+        mutant: Option<Mutant>,
+    ) -> Self {
         Origins {
             map: Mutex::default(),
             max_origins,
             max_concurrent,
             default_gap,
+            mutant,
         }
     }
 
@@ -296,7 +327,11 @@ impl Origins {
                 });
             }
         }
-        let state = Arc::new(OriginState::new(self.default_gap, self.max_concurrent));
+        let state = Arc::new(OriginState::new(
+            self.default_gap,
+            self.max_concurrent,
+            self.mutant,
+        ));
         map.insert(origin.clone(), state.clone());
         Ok(state)
     }
@@ -376,7 +411,7 @@ mod tests {
     #[test]
     fn only_idle_origins_are_forgotten_and_own_gaps_last() {
         let second = Duration::from_secs(1);
-        let origins = Origins::new(3, 1, second);
+        let origins = Origins::new(3, 1, second, None);
         let at = |seconds: u64| Moment::from_nanos(seconds * 1_000_000_000);
         let held = origins
             .get(&origin("http://held.test"), at(0))

@@ -306,14 +306,15 @@ impl Pool {
         made
     }
 
-    /// A connection that is new for sure.
-    pub async fn renew(
-        self: &Arc<Self>,
-        origin: &Origin,
-        politeness: &OriginState,
-    ) -> Result<Lease, FetchError> {
-        let permit = self.permit().await;
-        self.connect(permit, origin, politeness).await
+    /// The right to make a connection, whatever is kept.
+    pub async fn reserve_new<'a>(self: &Arc<Self>) -> Result<Reservation<'a>, FetchError> {
+        let patience = self.config.timeouts.queue;
+        let reserved = self.host.timeout(patience, self.permit()).await;
+        let permit = reserved.map_err(|_| FetchError::Timeout {
+            stage: Stage::Queue,
+            after: patience,
+        })?;
+        Ok(Reservation::New(permit, None))
     }
 
     async fn connect(

@@ -47,6 +47,8 @@ pub struct Rig {
     pub mutant: Option<Mutant>,
     /// Another, in the tables.
     pub tables_mutant: Option<holdfast_tables::Mutant>,
+    /// Another, in the link checker.
+    pub links_mutant: Option<holdfast_links::Mutant>,
     /// Who looks on.
     pub observer: Option<Arc<dyn Observer<Kv>>>,
     /// Who is told of every change that clients ask for, beside the log.
@@ -62,6 +64,7 @@ impl Default for Rig {
         Rig {
             mutant: None,
             tables_mutant: None,
+            links_mutant: None,
             observer: None,
             audit: None,
             snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
@@ -227,7 +230,8 @@ async fn serve(
     rig: Rig,
 ) -> Result<Parts, NodeError> {
     let mut links_settings = links_settings(host, config).await?;
-    links_settings.mutant = rig.tables_mutant;
+    links_settings.tables_mutant = rig.tables_mutant;
+    links_settings.mutant = rig.links_mutant;
     let acceptor = acceptor(host, config).await?;
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
@@ -321,7 +325,10 @@ pub(crate) async fn open_tables(
     };
     let path = options.path.display().to_string();
     let (now, rng) = (host.unix_time(), host.rng("tables"));
-    let services = Services::new().with(Links).with(Keys);
+    let links = Links {
+        mutant: rig.links_mutant,
+    };
+    let services = Services::new().with(links).with(Keys);
     let opened = host.blocking(move |disk| Tables::open(disk, now, services, options, rng));
     opened
         .await

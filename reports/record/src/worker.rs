@@ -59,6 +59,8 @@ pub struct MutantInfo {
     pub package: String,
     /// The scenario that hunts it.
     pub scenario: String,
+    /// The lane in which it does.
+    pub lane: Lane,
 }
 
 /// One measurement of a benchmark, beside a rival's where there is one.

@@ -37,7 +37,7 @@ const WATCH_LIMIT: usize = 256;
 
 /// Runs a plan and judges the run.
 pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
-    let chosen = choose(&plan, run.mutant.map(|planted| planted.mutant));
+    let chosen = choose(&plan, run.mutant.and_then(|planted| planted.replica()));
     let workload = KvWorkload::new(plan.seed, &chosen);
     let mut record = record(Lane::Fast, &plan);
     let setup = Setup {

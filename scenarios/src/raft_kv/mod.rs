@@ -5,7 +5,7 @@ mod fast;
 mod full;
 pub mod http;
 mod panics;
-mod settings;
+pub(crate) mod settings;
 pub mod workload;
 
 use crate::{Outcome, Run, Scenario, Source};

@@ -127,7 +127,14 @@ impl Builder {
             own_pages: Vec::new(),
             sitemap: Vec::new(),
         });
-        self.plots.len() - 1
+        let plot = self.plots.len() - 1;
+        if role == Role::Soft {
+            // Who says the same on the front page may be one program that reads the path itself.
+            let front = "<h1>Welcome</h1><p>Boats for rent, by the hour and by the day, from Easter to October.</p>";
+            let front = Reply::html(200, text::small(front));
+            self.serve(plot, "/", front.into());
+        }
+        plot
     }
 
     /// An origin of that role, by lot, other than `not`.

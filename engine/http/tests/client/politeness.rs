@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::io::AsyncWriteExt;
 
 /// What the server saw: when requests began, and how many there were at once.
 #[derive(Default)]
@@ -119,6 +120,38 @@ fn a_gap_may_be_set_while_others_wait() {
         ask_all(&lab, &client, &site, 4).await;
         for gap in gaps(&seen) {
             assert!(gap + JITTER >= 60 * MS && gap < 1_000 * MS, "{gap:?}");
+        }
+    });
+}
+
+#[test]
+fn a_request_that_is_made_again_keeps_its_distance_too() {
+    run(|lab| async move {
+        let starts = Arc::new(Mutex::new(Vec::new()));
+        let (host, log) = (lab.host.clone(), starts.clone());
+        // Answers the first request of a connection, and closes it at the second without a word.
+        let site = lab.script(move |mut stream, _| {
+            let (host, log) = (host.clone(), log.clone());
+            async move {
+                read_head(&mut stream).await;
+                log.lock().expect("no panic").push(host.now());
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx";
+                stream.write_all(answer).await.expect("it is read");
+                read_head(&mut stream).await;
+                log.lock().expect("no panic").push(host.now());
+            }
+        });
+        let site = site.await;
+        let client = lab.client(ClientConfig {
+            gap: 80 * MS,
+            ..ClientConfig::default()
+        });
+        is_ok(&get(&client, site.url("/")).await, b"x");
+        is_ok(&get(&client, site.url("/")).await, b"x");
+        let starts = starts.lock().expect("no panic");
+        assert_eq!(starts.len(), 3, "the second was made twice");
+        for pair in starts.windows(2) {
+            assert!(pair[1].since(pair[0]) + JITTER >= 80 * MS, "{starts:?}");
         }
     });
 }

@@ -471,8 +471,8 @@ fn events_end_when_the_node_stops() {
     wait_for("a page that is held", || site.asked("/a") > 0);
     node.begin_shutdown(Duration::from_secs(10));
     let lines: Vec<String> = reader.lines().map_while(Result::ok).collect();
-    let told = lines.iter().filter(|line| line.starts_with("event: "));
-    assert_eq!(told.last().map(String::as_str), Some("event: closing"));
+    let mut told = lines.iter().filter(|line| line.starts_with("event: "));
+    assert_eq!(told.next_back().map(String::as_str), Some("event: closing"));
     site.release();
 }
 

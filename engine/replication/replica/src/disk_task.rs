@@ -164,7 +164,12 @@ impl<S: StateMachine> DiskTask<S> {
                     commands.push((command, request));
                     continue;
                 }
-                self.apply(disk, std::mem::take(&mut commands))?;
+                let is_early = cfg!(debug_assertions)
+                    && self.mutant == Some(Mutant::CopyBeforeCommands)
+                    && matches!(work, Work::Snapshot { .. });
+                if !is_early {
+                    self.apply(disk, std::mem::take(&mut commands))?;
+                }
                 match work {
                     Work::Apply { .. } => unreachable!("gathered above"),
                     Work::Snapshot { meta, state } => self.snapshot(disk, &meta, &state)?,

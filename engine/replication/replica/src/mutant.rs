@@ -12,6 +12,8 @@ pub enum Mutant {
     AppliedIndexBehindState,
     /// R18: the session table is missing from snapshots, so that a retry is applied again.
     SessionsNotInSnapshot,
+    /// A snapshot holds a copy of the tables that is taken before the last commands that it covers are in them.
+    CopyBeforeCommands,
 }
 
 impl Mutant {

@@ -3,7 +3,7 @@ use holdfast_host::UnixTime;
 use holdfast_raft::Index;
 use holdfast_sqlite::rusqlite::{Params, params};
 use serde::Serialize;
-use std::{ops::Deref, time::Duration};
+use std::{cell::Cell, ops::Deref, time::Duration};
 
 /// One command being applied: the tables, and what the command brings along. Reads as a [`Reader`] does.
 pub struct Change<'a> {
@@ -13,6 +13,8 @@ pub struct Change<'a> {
     time: UnixTime,
     ids: u32,
     resource: String,
+    /// How many outside effects were taken back.
+    revoked: &'a Cell<u64>,
 }
 
 impl<'a> Deref for Change<'a> {
@@ -29,6 +31,7 @@ impl<'a> Change<'a> {
         service: &'static str,
         index: Index,
         time: UnixTime,
+        revoked: &'a Cell<u64>,
     ) -> Self {
         Change {
             reader,
@@ -37,6 +40,7 @@ impl<'a> Change<'a> {
             time,
             ids: 0,
             resource: String::new(),
+            revoked,
         }
     }
 
@@ -116,6 +120,7 @@ impl<'a> Change<'a> {
             "DELETE FROM outbox WHERE id = ?1 AND service = ?2",
             params![id, self.service],
         )?;
+        self.revoked.set(self.revoked.get() + revoked as u64);
         Ok(revoked > 0)
     }
 }

@@ -11,6 +11,8 @@ pub enum Mutant {
     LeaseByWallClock,
     /// Results are taken in whoever holds the lease, and whatever attempt they are of.
     Unfenced,
+    /// Rows that were taken back and are in a worker's mind are performed all the same.
+    RevokedPerformed,
     /// SQLite's syncs do nothing.
     NoSync,
     /// Files that SQLite removes may come back.

@@ -4,7 +4,7 @@ mod agenda;
 mod lease;
 
 use crate::{
-    Effect, End, Mutant, TablesHandle,
+    Effect, End, Mutant, Reader, TablesHandle,
     call::{Call, Reply, Settled},
     outbox,
 };
@@ -213,6 +213,7 @@ impl Worker {
             batches: 0,
             renewing: false,
             idle_since: None,
+            revocations: None,
             events,
         };
         shift.work(&mut queue).await;
@@ -235,6 +236,8 @@ struct Shift<'a> {
     batches: usize,
     renewing: bool,
     idle_since: Option<Moment>,
+    /// How many rows had been taken back when rows were read last.
+    revocations: Option<u64>,
     /// Not bounded by itself: one event for each attempt, batch and renewal under way, and those are bounded.
     events: mpsc::UnboundedSender<Event>,
 }
@@ -282,15 +285,13 @@ impl Shift<'_> {
         }
     }
 
-    /// Reads rows that are new, as far as there is room for them.
+    /// Reads rows that are new, as far as there is room for them; and all that have not begun again, if some of them
+    /// may have been taken back.
     async fn refill(&mut self) -> Result<(), ()> {
         let service = self.worker.service;
         loop {
             let wishes = self.agenda.wishes();
-            if wishes.is_empty() {
-                return Ok(());
-            }
-            let read = self.worker.tables.read(Consistency::Stale, move |reader| {
+            let read = move |reader: Reader<'_>| {
                 let read = |wish: agenda::Wish| {
                     let rows = match &wish.lane {
                         None => outbox::rows(reader, service, wish.after, ROWS_AT_ONCE)?,
@@ -302,8 +303,22 @@ impl Shift<'_> {
                     Ok((wish, rows))
                 };
                 wishes.into_iter().map(read).collect::<Result<Vec<_>, _>>()
-            });
-            let answers = read.await.map_err(|_| ())?;
+            };
+            let asked =
+                self.worker
+                    .tables
+                    .with_tables(Consistency::Stale, move |tables, disk, now| {
+                        let answers = tables.read(disk, now, read);
+                        answers.map(|answers| (tables.revocations(), answers))
+                    });
+            let (revocations, answers) = asked.await.map_err(|_| ())?.map_err(|_| ())?;
+            let before = self.revocations.replace(revocations);
+            if before.is_some_and(|before| before != revocations)
+                && !Mutant::RevokedPerformed.is_in(self.worker.settings.mutant)
+            {
+                self.agenda.forget_waiting();
+                continue;
+            }
             let now = self.worker.host.now();
             let mut is_all = true;
             for (wish, rows) in answers {

@@ -15,6 +15,7 @@ use holdfast_sqlite::{
 };
 use rand_chacha::ChaCha8Rng;
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
@@ -86,6 +87,7 @@ pub struct Tables {
     rng: ChaCha8Rng,
     applied: Index,
     changed: watch::Sender<Index>,
+    revocations: u64,
 }
 
 impl Tables {
@@ -104,6 +106,7 @@ impl Tables {
             rng,
             applied: 0,
             changed: watch::Sender::new(0),
+            revocations: 0,
         };
         tables.reopen(disk, now)?;
         Ok(tables)
@@ -132,6 +135,12 @@ impl Tables {
     /// Tells the index of the last command applied, as it rises.
     pub fn changed(&self) -> watch::Receiver<Index> {
         self.changed.subscribe()
+    }
+
+    /// How many rows of the outbox were taken back since the tables were opened, or more: whoever has rows in mind looks
+    /// again when this has changed.
+    pub(crate) fn revocations(&self) -> u64 {
+        self.revocations
     }
 
     /// Reads.
@@ -178,6 +187,7 @@ impl DiskMachine for Tables {
         );
         let unfenced = Mutant::Unfenced.is_in(self.options.mutant);
         let apart = Mutant::AppliedIndexApart.is_in(self.options.mutant);
+        let revoked = Cell::new(0);
         let Tables {
             database, services, ..
         } = self;
@@ -185,7 +195,7 @@ impl DiskMachine for Tables {
         let outcomes = database.transaction(disk, now, |transaction| {
             let mut outcomes = Vec::with_capacity(commands.len());
             for command in commands {
-                let reply = apply_one(services, transaction, command, unfenced)?;
+                let reply = apply_one(services, transaction, command, unfenced, &revoked)?;
                 outcomes.push(Bytes::from(encode(&reply)));
             }
             if !apart {
@@ -201,6 +211,7 @@ impl DiskMachine for Tables {
             written.map_err(fatal)?;
         }
         self.applied = last.index;
+        self.revocations += revoked.get();
         self.changed.send_replace(last.index);
         Ok(outcomes)
     }
@@ -237,6 +248,8 @@ impl DiskMachine for Tables {
         if let Some(source) = source.parent() {
             disk.sync_dir(source).map_err(io)?;
         }
+        // Rows may be gone that somebody has in mind.
+        self.revocations += 1;
         self.reopen(disk, now).map_err(fatal)
     }
 
@@ -276,10 +289,11 @@ fn apply_one(
     transaction: &Transaction<'_>,
     command: &DiskCommand,
     unfenced: bool,
+    revoked: &Cell<u64>,
 ) -> Result<Reply, SqlError> {
     let reader = Reader::new(transaction);
     reader.execute("SAVEPOINT command", [])?;
-    let result = dispatch(services, reader, command, unfenced);
+    let result = dispatch(services, reader, command, unfenced, revoked);
     let (reply, keeps) = match result {
         Ok(Carried::Done(reply)) => (reply, true),
         Ok(Carried::Undone(reply)) => (reply, false),
@@ -307,12 +321,13 @@ fn dispatch(
     reader: Reader<'_>,
     command: &DiskCommand,
     unfenced: bool,
+    revoked: &Cell<u64>,
 ) -> Result<Carried, SqlError> {
     let Ok(call) = postcard::from_bytes::<Call>(&command.payload) else {
         return Ok(Carried::Undone(Reply::Unknown));
     };
     let time = UnixTime::from_nanos(command.time);
-    let change = |service: &'static str| Change::new(reader, service, command.index, time);
+    let change = |service: &'static str| Change::new(reader, service, command.index, time, revoked);
     match call {
         Call::Service {
             service,

@@ -3,6 +3,7 @@
 use crate::{
     CheckJob, Verdict,
     command::{Checked, Found, FoundTarget, Scope, Task, authority},
+    mutant::Mutant,
     traps,
 };
 use holdfast_tables::{Change, SqlError, params};
@@ -15,6 +16,7 @@ pub(crate) struct Intake<'c, 'a> {
     change: &'c Change<'a>,
     number: i64,
     job: &'c CheckJob,
+    mutant: Option<Mutant>,
     scope: Scope,
     planned: u64,
     pending: i64,
@@ -38,6 +40,7 @@ impl<'c, 'a> Intake<'c, 'a> {
         change: &'c mut Change<'a>,
         number: i64,
         job: &'c CheckJob,
+        mutant: Option<Mutant>,
     ) -> Result<Self, SqlError> {
         let change = &*change;
         let (planned, hosts): (i64, String) = change.one(
@@ -54,6 +57,7 @@ impl<'c, 'a> Intake<'c, 'a> {
             change,
             number,
             job,
+            mutant,
             scope,
             planned: planned.cast_unsigned(),
             pending: 0,
@@ -117,7 +121,7 @@ impl<'c, 'a> Intake<'c, 'a> {
             "UPDATE links_targets SET effect = NULL, verdict = ?2, reason = ?3, detail = ?4, status = ?5,
                 final_url = ?6, redirects = ?7, attempts = ?8, wait_ms = ?9, head_ms = ?10, total_ms = ?11,
                 checked_at = ?12, names = ?13
-             WHERE id = ?1 AND verdict IS NULL",
+             WHERE id = ?1 AND (verdict IS NULL OR ?14)",
             params![
                 target,
                 checked.verdict.name(),
@@ -131,7 +135,8 @@ impl<'c, 'a> Intake<'c, 'a> {
                 checked.timings.head_ms,
                 checked.timings.total_ms,
                 self.change.time().as_nanos().cast_signed(),
-                encoded
+                encoded,
+                Mutant::CountedTwice.is_in(self.mutant)
             ],
         )?;
         if judged == 0 {
@@ -153,7 +158,7 @@ impl<'c, 'a> Intake<'c, 'a> {
                 |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
             )?;
             for (link, fragment) in pointing {
-                if self.job.options.fragments && !has_name(names, &fragment) {
+                if self.job.options.fragments && !self.has_name(names, &fragment) {
                     self.miss_fragment(link)?;
                 }
             }
@@ -278,7 +283,14 @@ impl<'c, 'a> Intake<'c, 'a> {
             |row| row.get(0),
         )?;
         let names: Option<Vec<String>> = names.and_then(|names| postcard::from_bytes(&names).ok());
-        Ok(names.is_some_and(|names| !has_name(&names, fragment)))
+        Ok(names.is_some_and(|names| !self.has_name(&names, fragment)))
+    }
+
+    fn has_name(&self, names: &[String], fragment: &str) -> bool {
+        match Mutant::FragmentsUndecoded.is_in(self.mutant) {
+            true => names.iter().any(|name| name == fragment),
+            false => has_name(names, fragment),
+        }
     }
 
     /// The target for a URL, new or known; or why it is not checked.

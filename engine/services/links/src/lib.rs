@@ -12,6 +12,7 @@ mod command;
 mod intake;
 mod job;
 mod judge;
+mod mutant;
 mod perform;
 mod probe;
 pub mod query;
@@ -29,6 +30,7 @@ pub use command::{
     Scope, Task,
 };
 pub use job::{CheckJob, InvalidJobId, JobId, JobOptions, LinkResult, Redirect, Status, Timings};
+pub use mutant::Mutant;
 pub use service::{Links, MAX_RUNNING};
 pub use stream::{ReportError, ReportStream};
 pub use verdict::Verdict;

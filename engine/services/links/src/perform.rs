@@ -4,6 +4,7 @@ use crate::{
     Redirect, Timings, Verdict,
     command::{Checked, Found, FoundTarget, Task},
     judge::{self, Judgement},
+    mutant::Mutant,
     probe::Probes,
     robots::{RobotsCache, RobotsGate, Rules, UNREACHABLE},
     service::retry_delay,
@@ -51,6 +52,7 @@ pub(crate) struct Checker {
     client: Client,
     robots: RobotsCache,
     probes: Probes,
+    mutant: Option<Mutant>,
     /// Requests that each host has put off since it last answered one.
     strikes: Mutex<BTreeMap<Origin, u32>>,
 }
@@ -75,12 +77,18 @@ impl Performer for Checking {
 }
 
 impl Checker {
-    pub fn new(client: Client, robots: RobotsCache, probes: Probes) -> Self {
+    pub fn new(
+        client: Client,
+        robots: RobotsCache,
+        probes: Probes,
+        mutant: Option<Mutant>,
+    ) -> Self {
         Checker {
             host: client.host().clone(),
             client,
             robots,
             probes,
+            mutant,
             strikes: Mutex::default(),
         }
     }
@@ -163,6 +171,9 @@ impl Checker {
         let status = response.head.status.as_u16();
         if !matches!(status, 429 | 503) {
             self.strikes().remove(&origin);
+            return None;
+        }
+        if Mutant::RetryAfterIgnored.is_in(self.mutant) {
             return None;
         }
         let after = holdfast_http::retry_after(&response.head.headers, self.host.unix_time())?;

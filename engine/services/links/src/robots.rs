@@ -1,10 +1,13 @@
-use crate::command::MAX_URL_BYTES;
+use crate::{command::MAX_URL_BYTES, mutant::Mutant};
 use holdfast_host::{BoxFuture, Host, Moment};
 use holdfast_http::{BodyPolicy, Client, FetchError, Gate, OpenGate, Origin, Refusal, Request};
 use holdfast_web::{Robots, robots::ProductToken, urls};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::OnceCell;
@@ -59,22 +62,31 @@ pub(crate) struct RobotsCache {
     client: Client,
     crawler: ProductToken,
     known: Mutex<BTreeMap<Origin, Arc<Entry>>>,
+    takeovers: AtomicU32,
+    mutant: Option<Mutant>,
 }
 
 impl RobotsCache {
-    pub fn new(client: &Client, crawler: ProductToken) -> Self {
+    pub fn new(client: &Client, crawler: ProductToken, mutant: Option<Mutant>) -> Self {
         RobotsCache {
             host: client.host().clone(),
             client: client.clone(),
             crawler,
             known: Mutex::default(),
+            takeovers: AtomicU32::new(0),
+            mutant,
         }
     }
 
     /// The rules of the host of `url`. Sets the client's gap for it to what they ask, or to `gap` if that is longer.
     pub async fn rules(&self, url: &Url, gap: Duration) -> Result<Rules, FetchError> {
         let origin = Origin::of(url)?;
-        let entry = self.entry(&origin);
+        let entry = match Mutant::RobotsShared.is_in(self.mutant) {
+            true => self.entry(&Origin::of(
+                &Url::parse("http://all.example/").expect("a URL"),
+            )?),
+            false => self.entry(&origin),
+        };
         let rules = entry
             .rules
             .get_or_init(|| self.fetch(url, &origin, gap))
@@ -84,6 +96,7 @@ impl RobotsCache {
 
     /// Forgets everything: what is asked next is asked anew.
     pub fn forget(&self) {
+        self.takeovers.fetch_add(1, Ordering::Relaxed);
         self.known.lock().expect("nobody panics with it").clear();
     }
 
@@ -144,7 +157,10 @@ impl RobotsCache {
             ) => Rules::Known(Robots::allow_all()),
             Err(error) => Rules::Failed(error),
         };
+        let is_forgotten =
+            Mutant::DelayForgotten.is_in(self.mutant) && self.takeovers.load(Ordering::Relaxed) > 1;
         if let Rules::Known(robots) = &rules
+            && !is_forgotten
             && let Some(delay) = robots.crawl_delay()
         {
             let delay = Duration::from_secs_f64(delay.clamp(0.0, 3600.0));

@@ -4,6 +4,7 @@ use crate::{
         Checked, Command, MAX_STARTS, MAX_URL_BYTES, NewJob, Outcome, Refusal, Task, authority,
     },
     intake::Intake,
+    mutant::Mutant,
     query,
 };
 use holdfast_tables::{Change, Effect, Fault, Migration, Schema, Service, SqlError, params};
@@ -18,7 +19,11 @@ pub const MAX_RUNNING: u64 = 4;
 const MAX_WAIT_MS: u64 = 366 * 24 * 3_600_000;
 
 /// The broken-link checker's tables, and what commands do to them.
-pub struct Links;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Links {
+    /// A bug to plant, on all replicas alike; has an effect only where debug assertions are on.
+    pub mutant: Option<Mutant>,
+}
 
 impl Service for Links {
     type Command = Command;
@@ -36,11 +41,11 @@ impl Service for Links {
 
     fn apply(&self, change: &mut Change<'_>, command: Command) -> Result<Outcome, Fault<Refusal>> {
         match command {
-            Command::Create(new) => create(change, &new),
-            Command::Cancel { id, version } => cancel(change, id, version),
-            Command::Resume { id, version } => resume(change, id, version),
+            Command::Create(new) => create(self, change, &new),
+            Command::Cancel { id, version } => cancel(self, change, id, version),
+            Command::Resume { id, version } => resume(self, change, id, version),
             Command::Delete { id, version } => delete(change, id, version),
-            Command::Tick => Ok(Outcome::Begun(begin_due(change)?)),
+            Command::Tick => Ok(Outcome::Begun(begin_due(self, change)?)),
         }
     }
 
@@ -57,7 +62,7 @@ impl Service for Links {
             // Written by a program that knows more; the row is gone, so the job must not wait for it.
             return self.buried(change, effect, "the result cannot be read");
         };
-        take_in(change, &task, checked)
+        take_in(self, change, &task, checked)
     }
 
     fn buried(
@@ -83,28 +88,33 @@ impl Service for Links {
             links: Vec::new(),
             left_out: 0,
         };
-        take_in(change, &task, checked)
+        take_in(self, change, &task, checked)
     }
 }
 
-fn take_in(change: &mut Change<'_>, task: &Task, checked: Checked) -> Result<(), SqlError> {
+fn take_in(
+    links: &Links,
+    change: &mut Change<'_>,
+    task: &Task,
+    checked: Checked,
+) -> Result<(), SqlError> {
     let Some(job) = query::by_number(**change, task.job)? else {
         return Ok(());
     };
-    let mut intake = Intake::new(change, task.job, &job)?;
+    let mut intake = Intake::new(change, task.job, &job, links.mutant)?;
     intake.judge(task.target, &checked)?;
     if checked.is_page || !checked.links.is_empty() {
         intake.add_page(task, &checked)?;
     }
     let has_ended = intake.finish()?;
     if has_ended {
-        end(change, task.job)?;
+        end(links, change, task.job)?;
     }
     Ok(())
 }
 
 /// Everything that was found has its verdict.
-fn end(change: &mut Change<'_>, number: i64) -> Result<(), SqlError> {
+fn end(links: &Links, change: &mut Change<'_>, number: i64) -> Result<(), SqlError> {
     let job = query::by_number(**change, number)?.expect("it has just been changed");
     let failure = (job.pages == 0).then_some("none of the start pages could be read");
     let status = match failure {
@@ -118,7 +128,7 @@ fn end(change: &mut Change<'_>, number: i64) -> Result<(), SqlError> {
         params![number, status.name(), now, failure],
     )?;
     forget_scaffolding(change, number)?;
-    begin_due(change)?;
+    begin_due(links, change)?;
     Ok(())
 }
 
@@ -192,7 +202,7 @@ fn check_options(new: &NewJob) -> Result<(), Fault<Refusal>> {
     }
 }
 
-fn create(change: &mut Change<'_>, new: &NewJob) -> Result<Outcome, Fault<Refusal>> {
+fn create(links: &Links, change: &mut Change<'_>, new: &NewJob) -> Result<Outcome, Fault<Refusal>> {
     let starts = starts(new)?;
     check_options(new)?;
     let now = change.time().as_nanos();
@@ -207,7 +217,7 @@ fn create(change: &mut Change<'_>, new: &NewJob) -> Result<Outcome, Fault<Refusa
     }
     let starts: Vec<String> = starts.into_iter().map(String::from).collect();
     let number = insert(change, &starts, new, now)?;
-    begin_due(change)?;
+    begin_due(links, change)?;
     answer(change, number)
 }
 
@@ -241,7 +251,7 @@ fn insert(
 }
 
 /// Begins jobs whose time has come, as many as may run; how many.
-fn begin_due(change: &mut Change<'_>) -> Result<u32, SqlError> {
+fn begin_due(links: &Links, change: &mut Change<'_>) -> Result<u32, SqlError> {
     let mut begun = 0;
     loop {
         let running: i64 = change.one(
@@ -260,12 +270,12 @@ fn begin_due(change: &mut Change<'_>) -> Result<u32, SqlError> {
             |row| row.get(0),
         )?;
         let Some(number) = due else { return Ok(begun) };
-        begin(change, number)?;
+        begin(links, change, number)?;
         begun += 1;
     }
 }
 
-fn begin(change: &mut Change<'_>, number: i64) -> Result<(), SqlError> {
+fn begin(links: &Links, change: &mut Change<'_>, number: i64) -> Result<(), SqlError> {
     let now = change.time().as_nanos();
     change.execute(
         "UPDATE links_jobs SET status = 'running', started_at = ?2, version = version + 1,
@@ -284,7 +294,7 @@ fn begin(change: &mut Change<'_>, number: i64) -> Result<(), SqlError> {
         };
         insert(change, &job.start_urls, &next, now)?;
     }
-    let mut intake = Intake::new(change, number, &job)?;
+    let mut intake = Intake::new(change, number, &job, links.mutant)?;
     intake.add_starts()?;
     let has_ended = intake.finish()?;
     debug_assert!(!has_ended, "start pages are to be checked");
@@ -314,6 +324,7 @@ fn answer(change: &Change<'_>, number: i64) -> Result<Outcome, Fault<Refusal>> {
 }
 
 fn cancel(
+    links: &Links,
     change: &mut Change<'_>,
     id: JobId,
     version: Option<u64>,
@@ -323,10 +334,12 @@ fn cancel(
         return Err(Fault::Refused(Refusal::WrongStatus(job.status)));
     }
     change.concerns(format!("job {id}"));
-    change.revoke_all(
-        "SELECT effect FROM links_targets WHERE job = ?1 AND verdict IS NULL",
-        [number],
-    )?;
+    if !Mutant::CountedTwice.is_in(links.mutant) {
+        change.revoke_all(
+            "SELECT effect FROM links_targets WHERE job = ?1 AND verdict IS NULL",
+            [number],
+        )?;
+    }
     change.execute(
         "UPDATE links_targets SET effect = NULL WHERE job = ?1 AND verdict IS NULL",
         [number],
@@ -336,11 +349,12 @@ fn cancel(
          WHERE number = ?1",
         params![number, change.time().as_nanos().cast_signed()],
     )?;
-    begin_due(change)?;
+    begin_due(links, change)?;
     answer(change, number)
 }
 
 fn resume(
+    links: &Links,
     change: &mut Change<'_>,
     id: JobId,
     version: Option<u64>,
@@ -357,13 +371,13 @@ fn resume(
         params![number, change.time().as_nanos().cast_signed()],
     )?;
     let job = query::by_number(**change, number)?.expect("it is there");
-    let mut intake = Intake::new(change, number, &job)?;
+    let mut intake = Intake::new(change, number, &job, links.mutant)?;
     if job.targets == 0 || job.status == Status::Failed {
         intake.add_starts()?;
     }
     intake.enqueue_pending()?;
     if intake.finish()? {
-        end(change, number)?;
+        end(links, change, number)?;
     }
     answer(change, number)
 }

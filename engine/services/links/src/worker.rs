@@ -1,5 +1,5 @@
 use crate::{
-    Command, Links,
+    Command, Links, Mutant,
     perform::{Checker, Checking},
     probe::Probes,
     query,
@@ -38,8 +38,10 @@ pub struct LinksSettings {
     pub roots: Roots,
     /// How long after the last sign of life of one checker another may take its place.
     pub lease: Duration,
-    /// A bug to plant; has an effect only where debug assertions are on.
-    pub mutant: Option<holdfast_tables::Mutant>,
+    /// A bug to plant in the tables; has an effect only where debug assertions are on.
+    pub tables_mutant: Option<holdfast_tables::Mutant>,
+    /// A bug to plant here; likewise.
+    pub mutant: Option<Mutant>,
 }
 
 impl Default for LinksSettings {
@@ -54,6 +56,7 @@ impl Default for LinksSettings {
             addresses: Addresses::Any,
             roots: Roots::Bundled,
             lease: Duration::from_secs(3),
+            tables_mutant: None,
             mutant: None,
         }
     }
@@ -78,13 +81,13 @@ impl LinksWorker {
     ) -> Result<LinksWorker, ConfigError> {
         let client = Client::new(host, client_config(settings), &settings.roots)?;
         let nonce = host.rng("links").next_u64();
-        let robots = RobotsCache::new(&client, settings.product.clone());
-        let checker = Checker::new(client, robots, Probes::new(nonce));
+        let robots = RobotsCache::new(&client, settings.product.clone(), settings.mutant);
+        let checker = Checker::new(client, robots, Probes::new(nonce), settings.mutant);
         let pool = PoolSettings {
             in_flight: settings.in_flight,
             per_lane: settings.per_host,
             lease: settings.lease,
-            mutant: settings.mutant,
+            mutant: settings.tables_mutant,
             ..PoolSettings::default()
         };
         let performer = Arc::new(Checking(Arc::new(checker)));
@@ -120,6 +123,7 @@ fn client_config(settings: &LinksSettings) -> ClientConfig {
     config.timeouts.body = settings.timeout;
     config.timeouts.connect = settings.connect_timeout;
     config.timeouts.tls = settings.connect_timeout;
+    config.mutant = settings.mutant.and_then(Mutant::http);
     config.limits.max_per_origin = settings.per_host;
     config.limits.max_connections = settings.in_flight * 2;
     config.limits.max_idle = settings.in_flight;

@@ -96,7 +96,7 @@ impl Told {
 
 /// Runs a plan and judges the run.
 pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
-    let mutant = run.mutant.map(|planted| planted.mutant);
+    let mutant = run.mutant.and_then(|planted| planted.replica());
     let chosen = choose(&plan, mutant);
     let mut record = record(Lane::Full, &plan);
     // Beside clients and watchers: who operates, and the judge.
@@ -167,7 +167,6 @@ async fn simulate(stage: Stage, chosen: Chosen, mutant: Option<Mutant>) -> Told 
     for node in 0..nodes {
         let rig = Rig {
             mutant,
-            tables_mutant: None,
             observer: Some(stage.observer(node)),
             snapshot_chunk_bytes: snapshot_chunk_bytes as usize,
             snapshot_window,

@@ -38,7 +38,7 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 /// Connections of one server at a time; further ones wait to be accepted.
@@ -222,7 +222,16 @@ impl Site {
             return stream.shutdown().await;
         };
         match fault {
-            Fault::Hang => self.host.sleep(HANG).await,
+            Fault::Hang => {
+                // Until the client has had enough.
+                let mut ignored = [0; 64];
+                let gone = async {
+                    while stream.read(&mut ignored).await? > 0 {}
+                    Ok(())
+                };
+                let gone: Result<io::Result<()>, _> = self.host.timeout(HANG, gone).await;
+                gone.unwrap_or(Ok(()))?;
+            }
             Fault::Drop => {}
             Fault::Raw(bytes) => {
                 let write = async {

@@ -36,6 +36,8 @@ pub struct Record {
 #[derive(Clone)]
 pub struct Observed {
     web: Web,
+    /// All clients are one: its machines take turns.
+    is_cluster: bool,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -45,21 +47,26 @@ struct Seen {
     uncounted: u64,
     attempts: BTreeMap<(IpAddr, usize), BTreeMap<String, u32>>,
     targets: usize,
-    running: BTreeMap<usize, u64>,
+    /// Requests under way, by origin and by who asks.
+    running: BTreeMap<usize, BTreeSet<(IpAddr, u64)>>,
     most_running: BTreeMap<usize, u64>,
+    /// The most that one client had.
+    most_of_one: BTreeMap<usize, u64>,
+    next: u64,
 }
 
 /// A request under way, until this is dropped.
 pub(super) struct Asked {
     observed: Observed,
     origin: usize,
+    who: (IpAddr, u64),
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
         let mut seen = self.observed.seen();
         if let Some(running) = seen.running.get_mut(&self.origin) {
-            *running = running.saturating_sub(1);
+            running.remove(&self.who);
         }
     }
 }
@@ -109,7 +116,24 @@ impl Observed {
     pub fn new(web: &Web) -> Self {
         Observed {
             web: web.clone(),
+            is_cluster: false,
             seen: Arc::default(),
+        }
+    }
+
+    /// The same, by clients that act as one: what one of them was told when it asked first is not told another.
+    pub fn by_a_cluster(web: &Web) -> Self {
+        Observed {
+            is_cluster: true,
+            ..Observed::new(web)
+        }
+    }
+
+    /// The process of a client has ended, whatever its connections look like: nothing that it asked for is under way
+    /// any more.
+    pub fn client_ended(&self, client: IpAddr) {
+        for running in self.seen().running.values_mut() {
+            running.retain(|(of, _)| *of != client);
         }
     }
 
@@ -123,7 +147,11 @@ impl Observed {
         let origin = record.origin;
         let mut seen = self.seen();
         let seen = &mut *seen;
-        let of_client = seen.attempts.entry((record.client, origin)).or_default();
+        let asker = match self.is_cluster {
+            true => IpAddr::from([0, 0, 0, 0]),
+            false => record.client,
+        };
+        let of_client = seen.attempts.entry((asker, origin)).or_default();
         let attempt = match of_client.get_mut(&record.target) {
             Some(count) => {
                 *count = count.saturating_add(1);
@@ -137,25 +165,37 @@ impl Observed {
                 1
             }
         };
+        let who = (record.client, seen.next);
+        seen.next += 1;
         let running = seen.running.entry(origin).or_default();
-        *running += 1;
+        running.insert(who);
         let most = seen.most_running.entry(origin).or_default();
-        *most = (*most).max(*running);
+        *most = (*most).max(running.len() as u64);
+        let own = running.iter().filter(|(client, _)| *client == who.0);
+        let most = seen.most_of_one.entry(origin).or_default();
+        *most = (*most).max(own.count() as u64);
         match seen.records.len() < MAX_RECORDS {
             true => seen.records.push(record),
             false => seen.uncounted += 1,
         }
         let observed = self.clone();
-        (attempt, Asked { observed, origin })
+        let asked = Asked {
+            observed,
+            origin,
+            who,
+        };
+        (attempt, asked)
     }
 
     /// Forgets everything, attempts included: the next client meets the web as it was at first.
     pub fn reset(&self) {
         let mut seen = self.seen();
         let running = std::mem::take(&mut seen.running);
+        let counts = running.iter().map(|(o, all)| (*o, all.len() as u64));
         *seen = Seen {
-            most_running: running.clone(),
+            most_running: counts.collect(),
             running,
+            next: seen.next,
             ..Seen::default()
         };
     }
@@ -168,6 +208,11 @@ impl Observed {
     /// The most requests that an origin had under way at a time.
     pub fn concurrency(&self, origin: usize) -> u64 {
         self.seen().most_running.get(&origin).copied().unwrap_or(0)
+    }
+
+    /// The most requests of one client that an origin had under way at a time.
+    pub fn concurrency_of_one(&self, origin: usize) -> u64 {
+        self.seen().most_of_one.get(&origin).copied().unwrap_or(0)
     }
 
     /// Everything impolite that was seen.

@@ -110,7 +110,7 @@ impl Agenda {
                     is_old
                 }
             };
-            if is_known {
+            if is_known || self.under_way.contains_key(&id) {
                 continue;
             }
             let lane = self.lanes.entry(row.effect.lane.clone()).or_default();
@@ -127,6 +127,26 @@ impl Agenda {
                 self.later.insert((at, id), row.effect);
             }
         }
+    }
+
+    /// Forgets every row that is not under way: what is still in the table is read again.
+    pub fn forget_waiting(&mut self) {
+        for effect in std::mem::take(&mut self.later).into_values() {
+            let lane = self.lanes.get_mut(&effect.lane);
+            lane.expect("lanes of known rows are known").rows -= 1;
+            self.rows -= 1;
+        }
+        for lane in self.lanes.values_mut() {
+            lane.rows -= lane.ready.len();
+            self.rows -= lane.ready.len();
+            lane.ready.clear();
+            lane.left_at = None;
+        }
+        self.lanes.retain(|_, lane| lane.rows > 0);
+        self.turns.clear();
+        self.in_turn.clear();
+        self.read_to = 0;
+        self.has_all = false;
     }
 
     /// The next row to begin with, if a lane has one and room for it.
@@ -297,6 +317,35 @@ mod tests {
         assert_eq!(agenda.next_at(2), Some(later));
         let due = agenda.next(later, 2).expect("its time has come");
         assert_eq!((due.effect.id, due.effect.attempts), (1, 1));
+    }
+
+    #[test]
+    fn what_was_taken_back_is_not_begun() {
+        let mut agenda = Agenda::default();
+        let rows = vec![row(1, "a"), row(2, "a"), row(3, "a"), row(4, "b")];
+        agenda.add(NOW, all(), rows, 256);
+        assert_eq!(started(&mut agenda, 1), [1, 4]);
+        let end = End::Retry {
+            after: Duration::from_nanos(5),
+            reason: String::new(),
+        };
+        agenda.settled(
+            NOW,
+            &Settled {
+                id: 4,
+                attempt: 0,
+                end,
+            },
+        );
+        agenda.forget_waiting();
+        assert!(agenda.wants_more());
+        // 2 and 4 are gone; 1 is still under way.
+        agenda.add(NOW, all(), vec![row(1, "a"), row(3, "a")], 256);
+        assert_eq!(started(&mut agenda, 1), [] as [i64; 0]);
+        agenda.settled(NOW, &done(1));
+        assert_eq!(started(&mut agenda, 1), [3]);
+        agenda.settled(NOW, &done(3));
+        assert!(agenda.is_empty() && agenda.lanes.is_empty());
     }
 
     #[test]
