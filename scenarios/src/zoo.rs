@@ -153,9 +153,6 @@ pub const MUTANTS: &[Planted] = {
             "T2" "outbox-row-forgotten" "holdfast-tables" Tables(T::RowForgottenAtStart),
                 "a classic of message queues: acknowledged when received, not when done",
                 "a row of the outbox is deleted when its attempt begins: a crash loses it";
-            "T3" "lease-by-wall-clock" "holdfast-tables" Tables(T::LeaseByWallClock),
-                "Kleppmann, How to do distributed locking; clock jumps",
-                "a contender trusts the wall clock to say that the holder of a lease has stopped";
             "T8" "revoked-performed" "holdfast-tables" Tables(T::RevokedPerformed),
                 "found by this simulator: what a worker has read it has in mind",
                 "rows of the outbox that were taken back are performed all the same";
