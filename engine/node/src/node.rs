@@ -6,6 +6,7 @@ use crate::{
     http::{Acceptor, HttpLimits, Server, ServerStats, TlsAcceptor},
 };
 use holdfast_host::{Host, Listener, read_file};
+use holdfast_keys::Keys;
 use holdfast_kv::Kv;
 use holdfast_links::{Links, LinksSettings, LinksWorker};
 use holdfast_raft::{Config, Membership};
@@ -324,9 +325,11 @@ pub(crate) async fn open_tables(
     };
     let path = options.path.display().to_string();
     let (now, rng) = (host.unix_time(), host.rng("tables"));
-    let services = Services::new().with(Links {
-        mutant: rig.links_mutant,
-    });
+    let services = Services::new()
+        .with(Links {
+            mutant: rig.links_mutant,
+        })
+        .with(Keys);
     let opened = host.blocking(move |disk| Tables::open(disk, now, services, options, rng));
     opened
         .await
