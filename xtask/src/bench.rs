@@ -9,7 +9,7 @@ use holdfast_reports::table::{Align, Table, short, wrapped};
 use std::path::Path;
 
 /// The benchmarks, with what each measures.
-pub const BENCHES: [(&str, &str); 4] = [
+pub const BENCHES: [(&str, &str); 5] = [
     (
         "sim",
         "the simulator: messages and simulated time per CPU second in each lane",
@@ -23,6 +23,10 @@ pub const BENCHES: [(&str, &str); 4] = [
         "the Raft core: entries committed by a group in one process",
     ),
     (
+        "job",
+        "a job of 100,000 links: memory of the node, and how long a page of results takes",
+    ),
+    (
         "links",
         "the link checker, beside lychee and linkchecker on one faulty site",
     ),
@@ -31,7 +35,7 @@ pub const BENCHES: [(&str, &str); 4] = [
 /// Measure speed, beside rivals where there are any; without a name, list what can be measured
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which benchmark: sim, log, raft or links
+    /// Which benchmark: sim, log, raft, job or links
     pub name: Option<String>,
     /// Print one JSON document instead of a table
     #[arg(long)]

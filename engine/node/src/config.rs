@@ -727,6 +727,7 @@ mod tests {
             Some("2027-01-01T00:00:00Z")
         );
         check_invalid(on, "lists none");
+        check_invalid(&format!("{on}cache_ttl = \"11m\"\n{one}"), "cache_ttl");
         check_invalid(&one, "auth.mode is none");
         check_invalid(&format!("{on}{one}{one}"), "twice");
         let no_scopes = one.replace("\"kv:*\"", "");

@@ -55,6 +55,7 @@ pub mod audit;
 pub mod auth;
 pub mod client;
 pub mod config;
+mod embedded;
 pub mod folder;
 pub mod http;
 pub mod metrics;
@@ -62,4 +63,5 @@ mod node;
 pub mod race;
 pub mod wire;
 
+pub use embedded::Embedded;
 pub use node::{Node, NodeError, Rig};

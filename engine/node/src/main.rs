@@ -25,6 +25,13 @@ fn main() -> ExitCode {
             production::run(|host| cli::status::run(host, status, connection))
         }
         cli::Command::Keys(keys) => production::run(|host| cli::keys::run(host, keys, connection)),
+        cli::Command::Links(links) => match links.conflict(&connection) {
+            Some(message) => conflict(message),
+            None if links.is_scratch() => {
+                production::run_scratch(|host| cli::links::run(host, links, connection))
+            }
+            None => production::run(|host| cli::links::run(host, links, connection)),
+        },
         cli::Command::Kv(kv) => production::run(|host| cli::kv::run(host, kv, connection)),
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     http::{Acceptor, HttpLimits, Server, ServerStats, TlsAcceptor},
 };
 use holdfast_host::{Host, Listener, read_file};
+use holdfast_keys::Keys;
 use holdfast_kv::Kv;
 use holdfast_links::{Links, LinksSettings, LinksWorker};
 use holdfast_raft::{Config, Membership};
@@ -210,7 +211,7 @@ impl Node {
     }
 }
 
-fn identity(config: &NodeConfig) -> Identity {
+pub(crate) fn identity(config: &NodeConfig) -> Identity {
     let cluster = &config.cluster;
     Identity::new(
         &cluster.name,
@@ -296,7 +297,10 @@ struct Parts {
 }
 
 /// The service's settings, with the certificates that it is to trust.
-async fn links_settings(host: &Host, config: &NodeConfig) -> Result<LinksSettings, NodeError> {
+pub(crate) async fn links_settings(
+    host: &Host,
+    config: &NodeConfig,
+) -> Result<LinksSettings, NodeError> {
     let Some(path) = config.links.roots.clone() else {
         return Ok(config.links.settings(None));
     };
@@ -309,7 +313,11 @@ async fn links_settings(host: &Host, config: &NodeConfig) -> Result<LinksSetting
     Ok(config.links.settings(Some(text)))
 }
 
-async fn open_tables(host: &Host, folder: &DataFolder, rig: &Rig) -> Result<Tables, NodeError> {
+pub(crate) async fn open_tables(
+    host: &Host,
+    folder: &DataFolder,
+    rig: &Rig,
+) -> Result<Tables, NodeError> {
     let options = TablesOptions {
         path: folder.tables(),
         cache_kib: TABLES_CACHE_KIB,
@@ -317,9 +325,11 @@ async fn open_tables(host: &Host, folder: &DataFolder, rig: &Rig) -> Result<Tabl
     };
     let path = options.path.display().to_string();
     let (now, rng) = (host.unix_time(), host.rng("tables"));
-    let services = Services::new().with(Links {
-        mutant: rig.links_mutant,
-    });
+    let services = Services::new()
+        .with(Links {
+            mutant: rig.links_mutant,
+        })
+        .with(Keys);
     let opened = host.blocking(move |disk| Tables::open(disk, now, services, options, rng));
     opened
         .await
@@ -360,7 +370,7 @@ async fn listen(host: &Host, address: SocketAddr) -> Result<Listener, NodeError>
     listener.map_err(|error| NodeError::Listen { address, error })
 }
 
-fn replica_config(config: &NodeConfig, folder: &DataFolder, rig: &Rig) -> ReplicaConfig {
+pub(crate) fn replica_config(config: &NodeConfig, folder: &DataFolder, rig: &Rig) -> ReplicaConfig {
     ReplicaConfig {
         cluster: config.group(),
         listen: config.node.peer_listen,

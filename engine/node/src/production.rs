@@ -6,18 +6,30 @@ use holdfast_host::{Host, tokio_host};
 use holdfast_node::race::{First, first};
 use std::{
     future::Future,
-    io::{self, IsTerminal},
+    io::{self, BufWriter, IsTerminal, Write},
     path::{Component, Path, PathBuf},
     process::ExitCode,
 };
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Handle},
     signal::unix::{SignalKind, signal},
 };
 use tracing_subscriber::EnvFilter;
 
 /// Runs `program` on a fresh runtime, with a host whose relative paths begin at the working directory.
 pub fn run<F: Future<Output = ExitCode>>(program: impl FnOnce(Host) -> F) -> ExitCode {
+    run_on(tokio_host::host, program)
+}
+
+/// The same for a program whose files need not outlive it: nothing is synced.
+pub fn run_scratch<F: Future<Output = ExitCode>>(program: impl FnOnce(Host) -> F) -> ExitCode {
+    run_on(tokio_host::scratch_host, program)
+}
+
+fn run_on<F: Future<Output = ExitCode>>(
+    host: fn(PathBuf, Handle) -> Host,
+    program: impl FnOnce(Host) -> F,
+) -> ExitCode {
     let runtime = match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -25,7 +37,7 @@ pub fn run<F: Future<Output = ExitCode>>(program: impl FnOnce(Host) -> F) -> Exi
             return ExitCode::FAILURE;
         }
     };
-    let host = tokio_host::host(PathBuf::from("."), runtime.handle().clone());
+    let host = host(PathBuf::from("."), runtime.handle().clone());
     let code = runtime.block_on(program(host));
     // Detached tasks have nothing left to say; blocking jobs under way are waited for in vain.
     runtime.shutdown_background();
@@ -49,6 +61,52 @@ pub fn without_parents(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(resolved)
+}
+
+/// A folder that is removed when it is dropped, or with [`tempfile::TempDir::close`] and a word about it.
+pub fn scratch_folder() -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("holdfast-").tempdir()
+}
+
+/// Where a command writes what it was asked for.
+pub struct Output {
+    writer: BufWriter<Box<dyn Write>>,
+    is_coloured: bool,
+}
+
+impl Output {
+    /// A file, which is created or written anew; without one, standard output.
+    pub fn open(file: Option<&Path>) -> io::Result<Output> {
+        let wrap = |writer: Box<dyn Write>, is_coloured| Output {
+            writer: BufWriter::new(writer),
+            is_coloured,
+        };
+        let Some(path) = file else {
+            let stdout = io::stdout();
+            // See https://no-color.org.
+            let is_coloured = stdout.is_terminal() && environment("NO_COLOR").is_none();
+            return Ok(wrap(Box::new(stdout), is_coloured));
+        };
+        let created = std::fs::File::create(path);
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        Ok(wrap(Box::new(created.map_err(named)?), false))
+    }
+
+    /// Whether it goes to somebody's terminal, who likes colours.
+    pub fn is_coloured(&self) -> bool {
+        self.is_coloured
+    }
+
+    /// Writes.
+    pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)
+    }
+
+    /// Writes what still waits to be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
 }
 
 /// A variable of the environment, unless it is empty; what is not UTF-8 in it is replaced.

@@ -3,6 +3,7 @@
 //! Keys are any bytes and are written as they stand in a URL: percent-encoded, with unreserved characters and `/` as
 //! they are. Values are any bytes, in base64 (RFC 4648, with padding).
 
+pub mod keys;
 pub mod links;
 
 use crate::http::{percent_decode, percent_encode};

@@ -7,6 +7,7 @@
     reason = "what is measured is real time on a real disk; nothing here is simulated but by the library measured"
 )]
 
+mod job;
 mod links;
 mod log;
 mod measure;
@@ -58,6 +59,8 @@ enum Bench {
     Log,
     /// The Raft core, beside that of TiKV.
     Raft,
+    /// A job of 100,000 links: memory, and pages of results.
+    Job,
 }
 
 fn main() -> ExitCode {
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Some(Bench::Sim) => sim::rows(),
         Some(Bench::Log) => log::rows(),
         Some(Bench::Raft) => raft::rows(),
+        Some(Bench::Job) => job::rows(),
         None => Err("say what to measure".into()),
     };
     let printed = rows.and_then(|rows| match cli.json {

@@ -8,9 +8,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+/// What a sync does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// It makes bytes and names outlive a crash of the machine.
+    Synced,
+    /// Nothing.
+    None,
+}
+
 /// The files that one host has open, shared by all its disk handles.
 pub(super) struct Files {
     root: PathBuf,
+    durability: Durability,
     open: Mutex<OpenFiles>,
     /// Directories whose sync failed once. Linux reports a failed write-back once and then forgets it, so a second
     /// sync would call names durable that were lost.
@@ -32,9 +42,10 @@ struct OpenFile {
 
 impl Files {
     /// No files, under `root`.
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(super) fn new(root: PathBuf, durability: Durability) -> Self {
         Files {
             root,
+            durability,
             open: Mutex::default(),
             failed_directories: Mutex::default(),
         }
@@ -95,6 +106,9 @@ impl Files {
         let opened = File::open(directory)?;
         if !opened.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
+        }
+        if self.durability == Durability::None {
+            return Ok(());
         }
         opened.sync_all().inspect_err(|_| {
             failed.insert(directory.to_owned());
@@ -174,6 +188,9 @@ impl Disk for OsDisk {
                 kind,
                 "an earlier sync of this file failed, its bytes cannot be trusted",
             ));
+        }
+        if self.files.durability == Durability::None {
+            return Ok(());
         }
         // fdatasync: besides the bytes it covers the metadata without which they could not be read back, which
         // includes a changed length and newly allocated blocks, and spares the journal the time stamps.

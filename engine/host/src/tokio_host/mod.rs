@@ -12,6 +12,7 @@ mod network;
 mod tasks;
 
 use crate::{Entropy, Host};
+use disk::Durability;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::{path::PathBuf, sync::Arc};
 use tokio::runtime::Handle;
@@ -25,10 +26,22 @@ use tokio::runtime::Handle;
 /// Two hosts share nothing but the operating system: each has its own clock origin and its own file numbers, and their
 /// locks exclude each other. Files that are still open are closed when the last clone of the host is gone.
 pub fn host(root: PathBuf, runtime: Handle) -> Host {
+    with_durability(root, runtime, Durability::Synced)
+}
+
+/// The same for files that need not outlive the process: a sync does nothing, and costs nothing.
+///
+/// What such a host writes is no more than what the operating system cares to keep. It is for programs that keep their
+/// data in a folder which they remove themselves.
+pub fn scratch_host(root: PathBuf, runtime: Handle) -> Host {
+    with_durability(root, runtime, Durability::None)
+}
+
+fn with_durability(root: PathBuf, runtime: Handle, durability: Durability) -> Host {
     Host {
         clock: Arc::new(clock::TokioClock::start(runtime.clone())),
         network: Arc::new(network::TokioNetwork::new(runtime.clone())),
-        tasks: Arc::new(tasks::TokioTasks::new(runtime, root)),
+        tasks: Arc::new(tasks::TokioTasks::new(runtime, root, durability)),
         entropy: Arc::new(OsEntropy),
     }
 }

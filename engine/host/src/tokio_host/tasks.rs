@@ -1,4 +1,4 @@
-use super::disk::{Files, OsDisk};
+use super::disk::{Durability, Files, OsDisk};
 use crate::{BoxFuture, Job, TaskControl, TaskEnd, TaskHandle, Tasks};
 use std::{
     future::Future,
@@ -20,10 +20,10 @@ pub(super) struct TokioTasks {
 
 impl TokioTasks {
     /// Relative paths of the jobs' disk lie under `root`.
-    pub(super) fn new(runtime: Handle, root: PathBuf) -> Self {
+    pub(super) fn new(runtime: Handle, root: PathBuf, durability: Durability) -> Self {
         TokioTasks {
             runtime,
-            files: Arc::new(Files::new(root)),
+            files: Arc::new(Files::new(root, durability)),
         }
     }
 }

@@ -339,7 +339,7 @@ fn job_reply(job: &CheckJob, is_replayed: bool) -> Response<ReplyBody> {
     response
 }
 
-fn note_replay(response: &mut Response<ReplyBody>, is_replayed: bool) {
+pub(super) fn note_replay(response: &mut Response<ReplyBody>, is_replayed: bool) {
     if is_replayed {
         let name = HeaderName::from_static(REPLAYED_HEADER);
         let value = HeaderValue::from_static("true");

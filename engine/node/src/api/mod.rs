@@ -18,6 +18,10 @@
 //! | `/v1/links/jobs/<id>/results` | GET, HEAD | `filter`, `limit`, `cursor`, `consistency` | [`ResultsReply`](crate::wire::links::ResultsReply) |
 //! | `/v1/links/jobs/<id>/report` | GET | `format` or `Accept`, `filter`, `consistency` | a [report](holdfast_links::report) |
 //! | `/v1/links/jobs/<id>/events` | GET | | [`JobEvent`](crate::wire::links::JobEvent)s |
+//! | `/v1/keys` | POST | [`NewKeyRequest`](crate::wire::keys::NewKeyRequest); `Idempotency-Key` | 201, [`CreatedKey`](crate::wire::keys::CreatedKey), `Location` |
+//! | | GET, HEAD | `limit`, `cursor`, `consistency` | [`KeysReply`](crate::wire::keys::KeysReply), the newest first |
+//! | `/v1/keys/<id>` | GET, HEAD | `consistency` | [`ApiKeyInfo`](crate::wire::keys::ApiKeyInfo) |
+//! | | DELETE | `Idempotency-Key` | 204 |
 //! | `/v1/audit` | GET, HEAD | `limit`, `cursor`, `consistency` | [`AuditReply`](crate::wire::links::AuditReply), the newest first |
 //! | `/v1/outbox/dead-letters` | GET, HEAD | `limit`, `cursor`, `consistency` | [`DeadLettersReply`](crate::wire::links::DeadLettersReply) |
 //! | `/v1/outbox/dead-letters/<id>/revive` | POST | | 204 |
@@ -50,6 +54,7 @@
 //! A watch is a stream of JSON documents, one a line, or of server-sent events when `Accept` asks for
 //! `text/event-stream`, which `Last-Event-ID` resumes.
 
+mod access;
 mod admin;
 mod convert;
 mod keys;
@@ -66,7 +71,7 @@ mod watch;
 
 use crate::{
     audit::{Audit, LogAudit, Record},
-    auth::{Actor, Authenticator},
+    auth::{Actor, Authenticator, Identity},
     config::{LimitsSection, NodeConfig},
     http::{
         Handler, Problem, ProblemKind, REQUEST_ID_HEADER, ReplyBody, RequestIds, ServerStats,
@@ -135,8 +140,8 @@ struct About {
 }
 
 impl Api {
-    /// The interface of the node that `config` describes and `replica` runs. `audit` is told of changes, beside the
-    /// log.
+    /// The interface of the node that `config` describes and `replica` runs, with its `tables`. `audit` is told of
+    /// changes, beside the log.
     pub fn new(
         host: &Host,
         config: &NodeConfig,
@@ -161,7 +166,7 @@ impl Api {
             } else {
                 "http://"
             },
-            authenticator: config.auth.authenticator(host),
+            authenticator: config.auth.authenticator(host, &tables),
             rate: RateLimiter::new(host, &config.limits),
             audit,
             audit_log: match config.logs_audit() {
@@ -199,11 +204,12 @@ impl Api {
         let Some(operation) = operation else {
             return Err(table::method_not_allowed(path, &head.method));
         };
-        self.admit(operation, witness).await?;
+        let identity = self.admit(operation, witness).await?;
         let call = Call {
             operation,
             path: values,
             actor: witness.actor,
+            identity,
             head,
             body,
         };
@@ -221,9 +227,13 @@ impl Api {
 
     /// Refuses who asks too often, who is not known, and who may not, in this order: who has a key is counted by the
     /// key, and who has none, or a wrong one, by the address.
-    async fn admit(&self, operation: &Operation, witness: &mut Witness<'_>) -> Result<(), Problem> {
+    async fn admit(
+        &self,
+        operation: &Operation,
+        witness: &mut Witness<'_>,
+    ) -> Result<Option<Identity>, Problem> {
         if operation.access == Access::Probe {
-            return Ok(());
+            return Ok(None);
         }
         let identity = match operation.scope() {
             None => None,
@@ -240,10 +250,12 @@ impl Api {
             witness.standing = Some(standing);
             standing.check()?;
         }
-        match identity {
-            None => Ok(()),
-            Some((scope, identity)) => identity?.check(scope),
-        }
+        let Some((scope, identity)) = identity else {
+            return Ok(None);
+        };
+        let identity = identity?;
+        identity.check(scope)?;
+        Ok(Some(identity))
     }
 
     /// Reads the JSON body that the operation takes.

@@ -4,15 +4,25 @@
 //! The [`Authenticator`] looks the key's id up in its [`KeyStore`]s, compares hashes, and says who asks
 //! ([`Identity`]); an operation then asks for its [`Scope`]. Keys travel as they are: between machines, over TLS.
 //!
+//! There are two kinds of keys. Those that the configuration lists ([`ConfiguredKeys`]) are taken by the nodes whose
+//! configuration it is; with them a cluster can be spoken to at all, and they end with a restart without them. All others
+//! are made, listed and revoked through `/v1/keys`, kept in the replicated tables ([`ReplicatedKeys`]), and taken by every
+//! node. A key made so has no scope that its creator has not. It may outlive its creator: who revokes a key looks at what
+//! it made (`created_by`), too.
+//!
+//! A revoked key is refused at once by the node that was asked to revoke it, and by every other within
+//! `auth.cache_ttl` after that node has applied the command. What is under way by then goes on: a watch that the key
+//! opened ends with its connection. A node that is cut off from the others learns of nothing, but can do nothing with the
+//! key either than answer stale reads.
+//!
 //! What is not authenticated is the port on which the nodes of a cluster speak with each other.
 
-mod key;
 mod scope;
 mod store;
 
-pub use key::{ApiKey, KeyHash, KeyId, MalformedHash, MalformedId, MalformedKey};
+pub use holdfast_keys::{ApiKey, KeyHash, KeyId, MalformedHash, MalformedId, MalformedKey};
 pub use scope::{Grant, Grants, Scope, UnknownScope};
-pub use store::{CachedKeys, ConfiguredKeys, KeyStore, StoreError, StoredKey};
+pub use store::{CachedKeys, ConfiguredKeys, KeyStore, ReplicatedKeys, StoreError, StoredKey};
 
 use crate::http::{Problem, ProblemKind};
 use holdfast_host::Host;
@@ -60,16 +70,21 @@ impl Identity {
     /// Refuses (403) who was not granted `scope`.
     pub fn check(&self, scope: Scope) -> Result<(), Problem> {
         match &self.grants {
-            Some(key) if !key.grants.cover(scope) => {
-                let detail =
-                    format!("this asks for the scope {scope}, which the key was not granted");
-                let challenge = format!(
-                    "Bearer realm=\"holdfast\", error=\"insufficient_scope\", scope=\"{scope}\""
-                );
-                Err(Problem::new(ProblemKind::InsufficientScope, detail)
-                    .with("scope", scope.as_str())
-                    .with_header(header::WWW_AUTHENTICATE, challenge_value(&challenge)))
-            }
+            Some(key) if !key.grants.cover(scope) => Err(insufficient(
+                scope.as_str(),
+                format!("this asks for the scope {scope}, which the key was not granted"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses (403) who may not do all that `grant` stands for, and so must not let others do it.
+    pub fn check_grant(&self, grant: &Grant) -> Result<(), Problem> {
+        match &self.grants {
+            Some(key) if !key.grants.include(grant) => Err(insufficient(
+                grant.as_str(),
+                format!("a key cannot grant {grant}, which it was not granted itself"),
+            )),
             _ => Ok(()),
         }
     }
@@ -118,6 +133,13 @@ impl Authenticator {
             }
         }
         Err(invalid("no such API key"))
+    }
+
+    /// Something about a key has changed by what this node did: the next request with it is judged anew.
+    pub fn forget(&self, id: KeyId) {
+        for store in self.stores.iter().flatten() {
+            store.forget(id);
+        }
     }
 
     fn check_key(&self, key: &ApiKey, stored: &StoredKey) -> Result<(), Problem> {
@@ -172,6 +194,14 @@ fn presented(headers: &HeaderMap) -> Result<ApiKey, Problem> {
     }
     text.parse()
         .map_err(|error: MalformedKey| invalid(error.to_string()))
+}
+
+fn insufficient(scope: &str, detail: String) -> Problem {
+    let challenge =
+        format!("Bearer realm=\"holdfast\", error=\"insufficient_scope\", scope=\"{scope}\"");
+    Problem::new(ProblemKind::InsufficientScope, detail)
+        .with("scope", scope)
+        .with_header(header::WWW_AUTHENTICATE, challenge_value(&challenge))
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

@@ -13,7 +13,9 @@ impl Scope {
     pub const LINKS_READ: Scope = Scope("links:read");
     /// To tell the link checker what to check.
     pub const LINKS_WRITE: Scope = Scope("links:write");
-    /// To make and revoke API keys: whoever can gives themselves every other scope.
+    /// To see which API keys there are.
+    pub const KEYS_READ: Scope = Scope("keys:read");
+    /// To make API keys, with no more than one may do oneself, and to revoke any.
     pub const KEYS_WRITE: Scope = Scope("keys:write");
     /// To see how a node fares: its status and its metrics.
     pub const STATUS_READ: Scope = Scope("status:read");
@@ -21,11 +23,12 @@ impl Scope {
     pub const ADMIN: Scope = Scope("admin");
 
     /// Every scope that there is.
-    pub const ALL: [Scope; 7] = [
+    pub const ALL: [Scope; 8] = [
         Scope::KV_READ,
         Scope::KV_WRITE,
         Scope::LINKS_READ,
         Scope::LINKS_WRITE,
+        Scope::KEYS_READ,
         Scope::KEYS_WRITE,
         Scope::STATUS_READ,
         Scope::ADMIN,
@@ -77,6 +80,19 @@ impl Grant {
         }
     }
 
+    /// Whether it covers everything that `other` covers, and will after other scopes have come to be. So no list of
+    /// scopes is as much as a wildcard, however long it is.
+    pub fn includes(&self, other: &Grant) -> bool {
+        if self.0 == "*" || self == other {
+            return true;
+        }
+        match (self.0.split_once(':'), other.0.split_once(':')) {
+            (Some((area, "*")), Some((other, _))) => area == other,
+            (Some(("*", verb)), Some((_, other))) => verb == other,
+            _ => false,
+        }
+    }
+
     /// As it is written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -117,6 +133,11 @@ impl Grants {
         self.0.iter().any(|grant| grant.covers(scope))
     }
 
+    /// Whether one of them [includes](Grant::includes) `grant`.
+    pub fn include(&self, grant: &Grant) -> bool {
+        self.0.iter().any(|one| one.includes(grant))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -154,8 +175,34 @@ mod tests {
         assert_eq!(covered(&[]), "");
         assert_eq!(covered(&["kv:read"]), "kv:read");
         assert_eq!(covered(&["kv:*", "admin"]), "kv:read kv:write admin");
-        assert_eq!(covered(&["*:read"]), "kv:read links:read status:read");
+        assert_eq!(
+            covered(&["*:read"]),
+            "kv:read links:read keys:read status:read"
+        );
         assert_eq!(covered(&["*"]), Scope::ALL.map(Scope::as_str).join(" "));
+    }
+
+    #[test]
+    fn a_grant_includes_no_more_than_it_covers() {
+        let all = ["kv:read", "kv:write", "kv:*", "*:read", "admin", "*"];
+        let included = |texts: &[&str]| {
+            let own = grants(texts);
+            let one = |text: &&&str| own.include(&text.parse().expect("a scope"));
+            all.iter()
+                .filter(one)
+                .copied()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(included(&[]), "");
+        assert_eq!(included(&["kv:read"]), "kv:read");
+        assert_eq!(included(&["kv:read", "kv:write"]), "kv:read kv:write");
+        assert_eq!(included(&["kv:*"]), "kv:read kv:write kv:*");
+        assert_eq!(included(&["*:read", "admin"]), "kv:read *:read admin");
+        assert_eq!(included(&["*"]), all.join(" "));
+        // Everything that there is now is not everything that there will be.
+        let every = Scope::ALL.map(Scope::as_str);
+        assert_eq!(included(&every), "kv:read kv:write admin");
     }
 
     #[test]

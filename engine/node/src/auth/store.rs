@@ -1,5 +1,8 @@
 use super::{Grants, KeyHash, KeyId};
 use holdfast_host::{BoxFuture, Host, Moment, UnixTime};
+use holdfast_keys::query;
+use holdfast_replica::Consistency;
+use holdfast_tables::TablesHandle;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -28,6 +31,9 @@ pub struct StoreError(pub String);
 pub trait KeyStore: Send + Sync + 'static {
     /// What is known of the key of this id; `None` when there is no such key here.
     fn find(&self, id: KeyId) -> BoxFuture<'_, Result<Option<Arc<StoredKey>>, StoreError>>;
+
+    /// Something about the key of this id has changed: what was remembered of it is not to be relied on.
+    fn forget(&self, _id: KeyId) {}
 }
 
 /// The keys that a configuration lists: those with which a node can be spoken to before any other is made.
@@ -47,9 +53,48 @@ impl KeyStore for ConfiguredKeys {
     }
 }
 
+/// The keys that the cluster keeps in its tables, as far as this node has applied the log.
+///
+/// A look-up asks nobody else and needs no leader. So a key that was made or revoked through another node is known here
+/// a moment later, when its command was applied; and a node that is cut off from the others goes on with the keys that
+/// it knows, as it goes on with stale reads.
+pub struct ReplicatedKeys(TablesHandle);
+
+impl ReplicatedKeys {
+    /// Those in these tables.
+    pub fn new(tables: TablesHandle) -> ReplicatedKeys {
+        ReplicatedKeys(tables)
+    }
+}
+
+impl KeyStore for ReplicatedKeys {
+    fn find(&self, id: KeyId) -> BoxFuture<'_, Result<Option<Arc<StoredKey>>, StoreError>> {
+        Box::pin(async move {
+            let read = self.0.read(Consistency::Stale, move |reader| {
+                query::credentials(reader, id)
+            });
+            let found = read.await.map_err(|error| StoreError(error.to_string()))?;
+            Ok(found.map(|(record, hash)| {
+                // A scope that only a newer program knows opens nothing here.
+                let scopes = record.scopes.iter().filter_map(|scope| scope.parse().ok());
+                Arc::new(StoredKey {
+                    hash,
+                    grants: scopes.collect(),
+                    expires: record.expires_at.map(UnixTime::from_nanos),
+                    is_revoked: record.revoked_at.is_some(),
+                })
+            }))
+        })
+    }
+}
+
+/// How long it is remembered at most that there is no such key: a client may have been given one before this node knows
+/// of it.
+const ABSENT_TTL: Duration = Duration::from_millis(500);
+
 /// A store that remembers for a while what another said, also that there is no such key.
 ///
-/// How long that is, is how long a revoked key may still be taken at this node.
+/// How long that is, is how long a revoked key may still be taken at this node after the other store knows.
 pub struct CachedKeys<S> {
     host: Host,
     store: S,
@@ -66,7 +111,8 @@ struct Cache {
 }
 
 impl<S: KeyStore> CachedKeys<S> {
-    /// Remembers at most `bound` answers of `store`, each for `ttl` by the host's monotonic clock.
+    /// Remembers at most `bound` answers of `store`, each for `ttl` by the host's monotonic clock; that there is no such
+    /// key, for half a second at most.
     pub fn new(host: &Host, store: S, ttl: Duration, bound: usize) -> Self {
         CachedKeys {
             host: host.clone(),
@@ -85,7 +131,11 @@ impl<S: KeyStore> CachedKeys<S> {
         let now = self.host.now();
         let cache = self.lock();
         let (learned, known) = cache.entries.get(&id)?;
-        (now.since(*learned) < self.ttl).then(|| known.clone())
+        let ttl = match known {
+            Some(_) => self.ttl,
+            None => self.ttl.min(ABSENT_TTL),
+        };
+        (now.since(*learned) < ttl).then(|| known.clone())
     }
 }
 
@@ -127,6 +177,11 @@ impl<S: KeyStore> KeyStore for CachedKeys<S> {
             self.lock().learn(asked, id, known.clone(), self.bound);
             Ok(known)
         })
+    }
+
+    fn forget(&self, id: KeyId) {
+        self.lock().forget(id);
+        self.store.forget(id);
     }
 }
 
@@ -206,6 +261,30 @@ mod tests {
             *cached.store.is_down.lock().expect("unpoisoned") = true;
             host.sleep(ttl).await;
             assert!(cached.find(id).await.is_err());
+        });
+    }
+
+    #[test]
+    fn what_is_forgotten_is_asked_for_again() {
+        check(Duration::from_secs(600), 10, async |host, cached| {
+            let (id, key) = stored(host);
+            let keys = || cached.store.keys.lock().expect("unpoisoned");
+            keys().insert(id, key.clone());
+            assert_eq!(cached.find(id).await, Ok(Some(key.clone())));
+            let revoked = Arc::new(StoredKey {
+                is_revoked: true,
+                ..(*key).clone()
+            });
+            keys().insert(id, revoked.clone());
+            assert_eq!(cached.find(id).await, Ok(Some(key)), "remembered");
+            cached.forget(id);
+            assert_eq!(cached.find(id).await, Ok(Some(revoked)));
+            // Of one that is not there nothing is remembered for long, whatever the bound says.
+            let (late, key) = stored(host);
+            assert_eq!(cached.find(late).await, Ok(None));
+            keys().insert(late, key.clone());
+            host.sleep(ABSENT_TTL).await;
+            assert_eq!(cached.find(late).await, Ok(Some(key)));
         });
     }
 

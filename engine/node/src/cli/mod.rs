@@ -2,6 +2,7 @@
 
 pub mod keys;
 pub mod kv;
+pub mod links;
 pub mod serve;
 pub mod status;
 
@@ -49,6 +50,9 @@ pub enum Command {
     /// Read and change keys
     #[command(subcommand)]
     Kv(kv::Kv),
+    /// Check sites for broken links
+    #[command(subcommand)]
+    Links(links::Links),
     /// Make API keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -103,8 +107,13 @@ impl Connection {
 
     /// Whether anything was said that only matters when a node is asked.
     pub fn is_for_nodes(&self) -> bool {
+        self.names_nodes() || self.timeout.is_some()
+    }
+
+    /// Whether it was said which nodes are asked, or how they are to be known.
+    pub fn names_nodes(&self) -> bool {
         let has_file = self.api_key_file.is_some() || self.ca_file.is_some();
-        !self.endpoints.is_empty() || self.timeout.is_some() || has_file
+        !self.endpoints.is_empty() || has_file
     }
 
     async fn client(&self, host: &Host) -> Result<Client, Failure> {
@@ -160,6 +169,8 @@ pub enum Failure {
     Client(ClientError),
     /// The key is not there.
     NotFound(String),
+    /// The job is not there any more.
+    Deleted(String),
     /// The API key or the certificates cannot be used.
     Credential(String),
     /// Standard input or output did.
@@ -189,6 +200,7 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Io(error)) => (error.to_string(), 1),
         Err(Failure::Credential(message)) => (message, 2),
         Err(Failure::NotFound(key)) => (format!("no such key: {key}"), 1),
+        Err(Failure::Deleted(job)) => (format!("the job was deleted: {job}"), 1),
         Err(Failure::Client(error)) => {
             let code = match &error {
                 ClientError::Refused(_) => 1,

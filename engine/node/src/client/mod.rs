@@ -1,13 +1,17 @@
 //! A client of the REST interface, over a [`Host`].
 
 mod connection;
+mod links;
 mod watch;
 
+pub use links::{JobEvents, LinksReport};
 pub use watch::{Watch, WatchItem};
 
 use crate::{
     auth::ApiKey,
-    http::{Problem, ProblemKind, TlsConnector, percent_encode},
+    http::{
+        Problem, ProblemKind, TlsConnector, idempotency::IDEMPOTENCY_KEY_HEADER, percent_encode,
+    },
     wire::{
         CompactReply, CompactRequest, Consistency, DeleteReply, GetReply, KeySet, PutReply,
         RangeReply, StatusReply, TransferRequest, TxnReply, TxnRequest,
@@ -38,7 +42,7 @@ pub enum Retry {
     /// Nothing: every call is one attempt, and its error says whether the request may have been carried out.
     Never,
     /// Tries again, also at other endpoints, for this long. A command is tried again after an unknown outcome only
-    /// in a session, where that is harmless.
+    /// in a session or under an `Idempotency-Key`, where that is harmless.
     For(Duration),
 }
 
@@ -439,7 +443,9 @@ impl Client {
             Retry::Never => shared.host.now(),
             Retry::For(patience) => shared.host.now().saturating_add(patience),
         };
-        let is_repeatable = call.effect == Effect::Read || ticket.is_some();
+        let is_named = |(name, _): &(HeaderName, String)| name == IDEMPOTENCY_KEY_HEADER;
+        let is_named = ticket.is_some() || call.headers.iter().any(is_named);
+        let is_repeatable = call.effect == Effect::Read || is_named;
         let mut unknown = None;
         for attempt in 0.. {
             let error = match self.attempt(shared.endpoint(), call, ticket).await {

@@ -154,31 +154,36 @@ impl Watch {
             target.push_str(&format!("&from_revision={from}"));
         }
         let call = Call::new(Method::GET, target, Effect::Read);
-        let shared = &self.client.shared;
-        let endpoint = shared.endpoint().to_owned();
-        let opened = shared.connections.open(&endpoint, &call).await;
-        let opened = opened.map_err(|failed| match failed {
-            Failed::BeforeSending(detail) | Failed::AfterSending(detail) => {
-                ClientError::Unreachable { endpoint, detail }
-            }
-        })?;
-        if opened.1.is_success() {
-            return Ok(Lines {
-                opened,
-                buffer: BytesMut::new(),
-                searched: 0,
-                heard_at: shared.host.now(),
-            });
-        }
-        let (_sender, status, body) = opened;
-        let body = shared
-            .host
-            .timeout(shared.config.attempt_timeout, read_answer(body))
-            .await
-            .unwrap_or_else(|_| Ok(Bytes::new()))
-            .unwrap_or_default();
-        Err(refusal(&Answer { status, body }))
+        Ok(Lines {
+            opened: open(&self.client, &call).await?,
+            buffer: BytesMut::new(),
+            searched: 0,
+            heard_at: self.client.shared.host.now(),
+        })
     }
+}
+
+/// Begins an answer that is read as it comes, at the endpoint whose turn it is; one attempt.
+pub(super) async fn open(client: &Client, call: &Call) -> Result<Opened, ClientError> {
+    let shared = &client.shared;
+    let endpoint = shared.endpoint().to_owned();
+    let opened = shared.connections.open(&endpoint, call).await;
+    let opened = opened.map_err(|failed| match failed {
+        Failed::BeforeSending(detail) | Failed::AfterSending(detail) => {
+            ClientError::Unreachable { endpoint, detail }
+        }
+    })?;
+    if opened.1.is_success() {
+        return Ok(opened);
+    }
+    let (_sender, status, body) = opened;
+    let body = shared
+        .host
+        .timeout(shared.config.attempt_timeout, read_answer(body))
+        .await
+        .unwrap_or_else(|_| Ok(Bytes::new()))
+        .unwrap_or_default();
+    Err(refusal(&Answer { status, body }))
 }
 
 /// A body that is read line by line.

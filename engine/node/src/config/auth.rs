@@ -1,19 +1,45 @@
+use super::units;
 use crate::{
-    auth::{Authenticator, ConfiguredKeys, Grant, KeyHash, KeyId, StoredKey},
+    auth::{
+        Authenticator, CachedKeys, ConfiguredKeys, Grant, KeyHash, KeyId, KeyStore, ReplicatedKeys,
+        StoredKey,
+    },
     http::parse_rfc3339,
 };
 use holdfast_host::{Host, UnixTime};
+use holdfast_tables::TablesHandle;
 use serde::{Deserialize, Deserializer, de};
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+/// Keys of the cluster that a node remembers without looking them up.
+const CACHED_KEYS: usize = 10_000;
+/// Longest `auth.cache_ttl`.
+const MAX_CACHE_TTL: Duration = Duration::from_secs(600);
 
 /// `[auth]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSection {
     /// Whether clients must say who they are.
     pub mode: AuthMode,
-    /// `[[auth.keys]]`: keys that this node takes.
+    /// `[[auth.keys]]`: keys that this node takes beside those of the cluster. At least one, so that there is a way in
+    /// that does not depend on what is in the tables: with it the first of the cluster's keys is made
+    /// (`engine keys create`). It is best kept away, and another used day by day.
     pub keys: Vec<AuthKey>,
+    /// How long a key of the cluster is taken without looking it up again: how long after this node has applied its
+    /// revocation it may still be taken. 10 minutes at most.
+    #[serde(deserialize_with = "units::duration")]
+    pub cache_ttl: Duration,
+}
+
+impl Default for AuthSection {
+    fn default() -> Self {
+        AuthSection {
+            mode: AuthMode::default(),
+            keys: Vec::new(),
+            cache_ttl: Duration::from_secs(5),
+        }
+    }
 }
 
 /// Whether clients must say who they are.
@@ -70,8 +96,9 @@ impl AuthSection {
         self.mode == AuthMode::Keys
     }
 
-    /// What authenticates clients as this says.
-    pub fn authenticator(&self, host: &Host) -> Authenticator {
+    /// What authenticates clients as this says: by the keys listed here, and by those that the cluster keeps in its
+    /// tables.
+    pub fn authenticator(&self, host: &Host, tables: &TablesHandle) -> Authenticator {
         if !self.is_on() {
             return Authenticator::open(host);
         }
@@ -84,7 +111,17 @@ impl AuthSection {
             };
             (key.id, stored)
         });
-        Authenticator::with_stores(host, vec![Arc::new(keys.collect::<ConfiguredKeys>())])
+        let replicated = ReplicatedKeys::new(tables.clone());
+        let stores: [Arc<dyn KeyStore>; 2] = [
+            Arc::new(keys.collect::<ConfiguredKeys>()),
+            Arc::new(CachedKeys::new(
+                host,
+                replicated,
+                self.cache_ttl,
+                CACHED_KEYS,
+            )),
+        ];
+        Authenticator::with_stores(host, stores.into())
     }
 
     pub(super) fn fault(&self) -> Option<String> {
@@ -95,9 +132,14 @@ impl AuthSection {
         }
         if self.is_on() && self.keys.is_empty() {
             return Some(
-                "auth.mode is keys, but auth.keys lists none: nobody could do anything. Make one with \
+                "auth.mode is keys, but auth.keys lists none: nobody could make the first of the cluster. Make one with \
                  `engine keys new` and put what it prints into the configuration"
                     .into(),
+            );
+        }
+        if self.cache_ttl > MAX_CACHE_TTL {
+            return Some(
+                "auth.cache_ttl must be at most 10m: so long a revoked key may be taken".into(),
             );
         }
         let mut ids = BTreeSet::new();

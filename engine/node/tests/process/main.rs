@@ -8,5 +8,7 @@ mod engine;
 mod folder;
 mod keys;
 mod life;
+mod links;
 mod ports;
 mod readme;
+mod site;

@@ -39,10 +39,6 @@ impl Site {
         Site { address, state }
     }
 
-    pub fn authority(&self) -> String {
-        self.address.to_string()
-    }
-
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -119,6 +115,7 @@ fn page(path: &str) -> (&'static str, &'static str, &'static str) {
             html,
             r#"<title>B</title><a href="/">home</a> <a href="/lost">lost</a>"#,
         ),
+        "/whole" => ("200 OK", html, r#"<title>Whole</title><a href="/b">b</a>"#),
         "/old" => ("301 Moved Permanently", "Location: /a\r\n", ""),
         _ => ("404 Not Found", html, "<title>Not found</title>"),
     }

@@ -19,6 +19,7 @@ pub mod query;
 pub mod report;
 mod robots;
 mod service;
+mod stream;
 pub mod time;
 mod traps;
 mod verdict;
@@ -31,5 +32,6 @@ pub use command::{
 pub use job::{CheckJob, InvalidJobId, JobId, JobOptions, LinkResult, Redirect, Status, Timings};
 pub use mutant::Mutant;
 pub use service::{Links, MAX_RUNNING};
+pub use stream::{ReportError, ReportStream};
 pub use verdict::Verdict;
 pub use worker::{LinksSettings, LinksWorker};

@@ -46,7 +46,7 @@ pub struct Done {
     pub usage: Usage,
 }
 
-/// A link as `engine links check --json` tells of it, in the array `links` of its document.
+/// A link as `engine links check --json` tells of it, in the array `results` of its document.
 #[derive(Debug, Deserialize)]
 struct Finding {
     target: String,
@@ -56,19 +56,16 @@ struct Finding {
 /// The document of `engine links check --json`, as far as it is read here.
 #[derive(Debug, Deserialize)]
 struct Findings {
-    links: Vec<Finding>,
+    results: Vec<Finding>,
 }
 
 /// Verdicts of ours that call for a repair.
-const BROKEN: [&str; 8] = [
+const BROKEN: [&str; 5] = [
     "dead",
     "fragment_missing",
     "soft404",
-    "soft_404",
     "redirect_loop",
     "tls_problem",
-    "invalid_url",
-    "invalid",
 ];
 
 impl Checker {
@@ -84,7 +81,9 @@ impl Checker {
     /// What a reader must know of how it ran.
     pub fn note(self) -> &'static str {
         match self {
-            Checker::Ours => "crawls from the root",
+            Checker::Ours => {
+                "crawls from the root; --per-host 64 --timeout 5s --retries 2 --retry-after 250ms"
+            }
             Checker::Lychee => {
                 "does not crawl: given the list of all pages, each of which it asks for as input and as a link; \
                  --include-fragments=anchor-only --max-concurrency 128 --host-concurrency 128 \
@@ -118,7 +117,9 @@ impl Checker {
             .env("SSL_CERT_FILE", task.authority);
         match self {
             Checker::Ours => {
-                command.args(["links", "check", task.root, "--json"]);
+                command.args(["links", "check", task.root, "--json", "--quiet"]);
+                command.args(["--per-host", "64", "--timeout", "5s"]);
+                command.args(["--retries", "2", "--retry-after", "250ms"]);
                 command.stdout(File::create(&output)?);
             }
             Checker::Lychee => {
@@ -169,7 +170,7 @@ impl Checker {
 
 fn ours(text: &str) -> Result<Vec<String>> {
     let document: Findings = serde_json::from_str(text)?;
-    let broken = document.links.into_iter();
+    let broken = document.results.into_iter();
     let broken = broken.filter(|link| BROKEN.contains(&link.verdict.as_str()));
     Ok(broken.map(|link| link.target).collect())
 }
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_ours_calls_broken_is_read() {
-        let text = r#"{"links": [{"source": "http://a/", "target": "http://a/x", "verdict": "dead"},
+        let text = r#"{"results": [{"source": "http://a/", "target": "http://a/x", "verdict": "dead"},
             {"source": "http://a/", "target": "http://a/y", "verdict": "alive"}]}"#;
         assert_eq!(ours(text).unwrap(), ["http://a/x"]);
         assert!(ours("error: no such command").is_err());

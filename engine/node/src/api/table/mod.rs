@@ -4,6 +4,7 @@
 //! ([`super::openapi`]), and who may do what, and what is audited, is decided by it. A service brings a [`Service`] and
 //! adds it to [`SERVICES`]; nothing else has to be told.
 
+mod access;
 mod kv;
 mod links;
 mod records;
@@ -14,7 +15,7 @@ pub(super) use router::{PathValues, Router, method_not_allowed};
 
 use super::{Api, Upload};
 use crate::{
-    auth::{Actor, Scope},
+    auth::{Actor, Identity, Scope},
     config::LimitsSection,
     http::{Problem, ProblemKind, ReplyBody},
 };
@@ -25,6 +26,7 @@ use http::{Method, Response, request::Parts};
 pub(super) static SERVICES: &[&Service] = &[
     &kv::SERVICE,
     &links::SERVICE,
+    &access::SERVICE,
     &records::SERVICE,
     &system::SERVICE,
 ];
@@ -210,6 +212,8 @@ pub(super) struct Call<'a> {
     pub path: PathValues,
     /// Who asks.
     pub actor: Actor,
+    /// What they may; `None` where nobody is asked for a scope.
+    pub identity: Option<Identity>,
     pub head: &'a Parts,
     pub body: &'a mut Upload,
 }

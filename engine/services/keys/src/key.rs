@@ -1,6 +1,6 @@
 use rand_chacha::rand_core::RngCore;
 use ring::digest::{SHA256, digest};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// What every key begins with: secret scanners find keys that were published by it.
@@ -18,8 +18,8 @@ const SUM_LETTERS: usize = 7;
 const KEY_LETTERS: usize = PREFIX.len() + ID_LETTERS + 1 + SECRET_LETTERS + SUM_LETTERS;
 
 /// The part of an API key that is no secret, and names it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct KeyId([u8; ID_LETTERS]);
 
 impl KeyId {
@@ -55,6 +55,12 @@ impl FromStr for KeyId {
             true => Ok(KeyId(letters)),
             false => Err(MalformedId),
         }
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(id: KeyId) -> String {
+        id.to_string()
     }
 }
 
@@ -156,8 +162,8 @@ impl FromStr for ApiKey {
 ///
 /// A fast hash is enough here, and a slow one (as for passwords) would be a way to keep a node busy: the secret is 256
 /// bits drawn at random, which nobody guesses however fast they can try. For the same reason there is no salt.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
@@ -205,6 +211,12 @@ impl FromStr for KeyHash {
             *byte = u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| MalformedHash)?;
         }
         Ok(KeyHash(hash))
+    }
+}
+
+impl From<KeyHash> for String {
+    fn from(hash: KeyHash) -> String {
+        hash.to_string()
     }
 }
 
