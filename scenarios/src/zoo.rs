@@ -150,27 +150,15 @@ pub const MUTANTS: &[Planted] = {
                 "a torn tail is not cut off: what is appended behind it is lost at the next start";
         }
         "links" Full {
-            "T1" "tables-index-apart" "holdfast-tables" Tables(T::AppliedIndexApart),
-                "etcd-io/etcd#13766; R17, in SQLite",
-                "the applied index is written in a transaction of its own: a batch is applied twice after a crash";
             "T2" "outbox-row-forgotten" "holdfast-tables" Tables(T::RowForgottenAtStart),
                 "a classic of message queues: acknowledged when received, not when done",
                 "a row of the outbox is deleted when its attempt begins: a crash loses it";
-            "T3" "lease-by-wall-clock" "holdfast-tables" Tables(T::LeaseByWallClock),
-                "Kleppmann, How to do distributed locking; clock jumps",
-                "a contender trusts the wall clock to say that the holder of a lease has stopped";
-            "T4" "results-unfenced" "holdfast-tables" Tables(T::Unfenced),
-                "Kleppmann, How to do distributed locking; fencing tokens",
-                "results are taken in whoever holds the lease";
             "T8" "revoked-performed" "holdfast-tables" Tables(T::RevokedPerformed),
                 "found by this simulator: what a worker has read it has in mind",
                 "rows of the outbox that were taken back are performed all the same";
             "T5" "sqlite-without-sync" "holdfast-sqlite" Tables(T::NoSync),
                 "SQLite, How To Corrupt, section 3.1",
                 "syncs of the database do nothing";
-            "T6" "sqlite-lax-names" "holdfast-sqlite" Tables(T::LaxNames),
-                "SQLite, How To Corrupt, section 1.4: a journal that comes back",
-                "files that SQLite removed may come back after a power cut";
             "T7" "copy-before-commands" "holdfast-replica" Replica(Mutant::CopyBeforeCommands),
                 "a classic of snapshots beside a queue",
                 "a snapshot's copy of the tables is taken before the last commands that it covers are in them";

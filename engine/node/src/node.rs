@@ -325,10 +325,11 @@ pub(crate) async fn open_tables(
     };
     let path = options.path.display().to_string();
     let (now, rng) = (host.unix_time(), host.rng("tables"));
-    let links = Links {
-        mutant: rig.links_mutant,
-    };
-    let services = Services::new().with(links).with(Keys);
+    let services = Services::new()
+        .with(Links {
+            mutant: rig.links_mutant,
+        })
+        .with(Keys);
     let opened = host.blocking(move |disk| Tables::open(disk, now, services, options, rng));
     opened
         .await

@@ -65,13 +65,13 @@ fn root(url: &str) -> &str {
 /// What a seed is like.
 pub(super) fn choose(plan: &FaultPlan) -> Chosen {
     let mut draws = Draws::new(plan.seed, Domain::Workload, COMMON);
-    let jobs = draws.range(1, u64::from(MOST_JOBS) + 1) as u32;
+    let jobs = *draws.pick(&[1, 1, 2, MOST_JOBS]);
     let hosts = draws.magnitude(20, 200) as usize;
     Chosen {
         hosts,
         way: Duration::from_nanos(draws.magnitude(MS, 30 * MS)),
         is_cut: draws.chance(0.3),
-        per_host: *draws.pick(&[1, 2, 4, 6]),
+        per_host: *draws.pick(&[1, 1, 2, 4, 6]),
         in_flight: *draws.pick(&[8, 32, 256]),
         lease: Duration::from_nanos(draws.range(500 * MS, 3_000 * MS)),
         snapshot_entries: draws.magnitude(10, 300),
@@ -82,7 +82,7 @@ pub(super) fn choose(plan: &FaultPlan) -> Chosen {
 impl Errand {
     fn draw(seed: u64, number: u32) -> Errand {
         let mut draws = Draws::new(seed, Domain::Workload, ERRAND + u64::from(number));
-        let gap_ms = *draws.pick(&[0, 0, 0, 200, 500]);
+        let gap_ms = *draws.pick(&[0, 0, 200, 500, 1_000]);
         let options = JobOptions {
             external: draws.chance(0.85),
             fragments: draws.chance(0.85),
@@ -99,7 +99,7 @@ impl Errand {
         if draws.chance(0.5) {
             for _ in 0..draws.range(1, 4) {
                 let after = millis(draws.magnitude(100 * MS, 6_000 * MS));
-                let again = match draws.chance(0.25) {
+                let again = match draws.chance(0.4) {
                     // Long enough to see whether anybody goes on asking.
                     true => draws.range(30_000 * MS, 60_000 * MS),
                     false => draws.magnitude(50 * MS, 6_000 * MS),

@@ -37,7 +37,7 @@ use holdfast_record::{
 use holdfast_sim::{
     draw::{Domain, Draws},
     full::{self, Settings, World},
-    plan::{FaultKind, FaultPlan, Menu, Recipe},
+    plan::{Fault, FaultKind, FaultPlan, MAX_FAULTS, Menu, Recipe, Target},
 };
 use people::Jobs;
 use rustix::time::{ClockId, clock_gettime};
@@ -99,6 +99,8 @@ const SLOWEST_DISK: u32 = 40;
 const DRAIN: Duration = Duration::from_millis(500);
 /// The entity of [`Domain::Workload`] that draws how nodes are rigged.
 const RIG: u64 = 1 << 35;
+/// The one that draws when clocks are set.
+const CLOCKS: u64 = 1 << 46;
 
 impl BrokenLinks {
     /// What befalls the nodes in a seed.
@@ -110,6 +112,7 @@ impl BrokenLinks {
                 *factor = (*factor).min(SLOWEST_DISK);
             }
         }
+        set_clocks(&mut plan);
         if !errand::choose(&plan).is_cut {
             // Clients, and with them the web, stay in reach.
             for fault in &mut plan.faults {
@@ -121,6 +124,40 @@ impl BrokenLinks {
         }
         plan
     }
+}
+
+/// In some seeds every clock is set while a leader is cut off: it goes on asking the web until its lease is over, and
+/// whoever follows must wait for that, whatever the clock on the wall says.
+fn set_clocks(plan: &mut FaultPlan) {
+    let mut draws = Draws::new(plan.seed, Domain::Workload, CLOCKS);
+    if !draws.chance(0.4) {
+        return;
+    }
+    let is_cut_off = |kind: &FaultKind| match kind {
+        FaultKind::Partition { side } => side.contains(&Target::Leader),
+        FaultKind::Isolate { targets } => targets.contains(&Target::Leader),
+        _ => false,
+    };
+    let cuts = plan.faults.iter().filter(|fault| is_cut_off(&fault.kind));
+    let cuts: Vec<u64> = cuts.map(|fault| fault.at_ns).collect();
+    let next = plan.faults.iter().map(|fault| fault.id + 1).max();
+    for (id, at) in (next.unwrap_or(0)..).zip(cuts) {
+        let at_ns = at + draws.magnitude(SECOND / 4, 4 * SECOND);
+        let delta_ns = draws.range(5 * SECOND, 20 * SECOND) as i64;
+        let back = draws.chance(0.3);
+        if at_ns < plan.horizon_ns && plan.faults.len() < MAX_FAULTS {
+            plan.faults.push(Fault {
+                id,
+                at_ns,
+                until_ns: None,
+                kind: FaultKind::ClockStep {
+                    targets: vec![Target::All],
+                    delta_ns: if back { -delta_ns } else { delta_ns },
+                },
+            });
+        }
+    }
+    plan.faults.sort_by_key(|fault| (fault.at_ns, fault.id));
 }
 
 impl Scenario for BrokenLinks {

@@ -42,6 +42,8 @@ pub(super) struct Agenda {
     in_turn: BTreeSet<String>,
     later: BTreeMap<(Moment, i64), Effect>,
     under_way: BTreeMap<i64, Effect>,
+    /// Rows under way that may have been taken back: they were not seen in the table since.
+    suspects: BTreeSet<i64>,
     rows: usize,
     read_to: i64,
     has_all: bool,
@@ -110,7 +112,11 @@ impl Agenda {
                     is_old
                 }
             };
-            if is_known || self.under_way.contains_key(&id) {
+            if self.under_way.contains_key(&id) {
+                self.suspects.remove(&id);
+                continue;
+            }
+            if is_known {
                 continue;
             }
             let lane = self.lanes.entry(row.effect.lane.clone()).or_default();
@@ -129,8 +135,10 @@ impl Agenda {
         }
     }
 
-    /// Forgets every row that is not under way: what is still in the table is read again.
+    /// Forgets every row that is not under way: what is still in the table is read again. A row under way that is not
+    /// seen there is not tried again.
     pub fn forget_waiting(&mut self) {
+        self.suspects.extend(self.under_way.keys());
         for effect in std::mem::take(&mut self.later).into_values() {
             let lane = self.lanes.get_mut(&effect.lane);
             lane.expect("lanes of known rows are known").rows -= 1;
@@ -195,6 +203,7 @@ impl Agenda {
         let Some(mut effect) = self.under_way.remove(&settled.id) else {
             return;
         };
+        let is_gone = self.suspects.remove(&settled.id);
         let name = effect.lane.clone();
         let lane = self
             .lanes
@@ -202,7 +211,9 @@ impl Agenda {
             .expect("lanes under way are known");
         lane.under_way -= 1;
         match &settled.end {
-            End::Retry { after, reason } if effect.attempts + 1 < crate::MAX_ATTEMPTS => {
+            End::Retry { after, reason }
+                if !is_gone && effect.attempts + 1 < crate::MAX_ATTEMPTS =>
+            {
                 effect.attempts += 1;
                 effect.last_reason.clone_from(reason);
                 let at = now.saturating_add(*after);
@@ -344,7 +355,22 @@ mod tests {
         assert_eq!(started(&mut agenda, 1), [] as [i64; 0]);
         agenda.settled(NOW, &done(1));
         assert_eq!(started(&mut agenda, 1), [3]);
-        agenda.settled(NOW, &done(3));
+        // 3 is taken back while it is under way: it is not tried again.
+        agenda.forget_waiting();
+        agenda.add(NOW, all(), Vec::new(), 256);
+        let end = End::Retry {
+            after: Duration::ZERO,
+            reason: String::new(),
+        };
+        agenda.settled(
+            NOW,
+            &Settled {
+                id: 3,
+                attempt: 0,
+                end,
+            },
+        );
+        assert_eq!(started(&mut agenda, 1), [] as [i64; 0]);
         assert!(agenda.is_empty() && agenda.lanes.is_empty());
     }
 
