@@ -22,6 +22,9 @@ use verifier::Verifier;
 /// HTTP/2 and HTTP/1.1, as ALPN names them (RFC 7301), the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
+/// What [`TlsError::Pem`] calls a server's private key.
+const PRIVATE_KEY: &str = "private key";
+
 /// What an [`https`](crate::Client) client trusts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Roots {
@@ -46,6 +49,19 @@ pub enum TlsError {
     /// What was read cannot be used.
     #[error("the TLS settings do not work: {0}")]
     Unusable(String),
+}
+
+impl TlsError {
+    /// Whether the private key is what is wrong.
+    pub fn is_of_key(&self) -> bool {
+        matches!(
+            self,
+            TlsError::Pem {
+                what: PRIVATE_KEY,
+                ..
+            }
+        )
+    }
 }
 
 impl From<rustls::Error> for TlsError {
@@ -90,7 +106,7 @@ pub fn client(host: &Host, roots: &Roots) -> Result<Arc<ClientConfig>, TlsError>
 pub fn server(host: &Host, chain: &str, key: &str) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates("certificate chain", chain)?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| TlsError::Pem {
-        what: "private key",
+        what: PRIVATE_KEY,
         detail: error.to_string(),
     })?;
     let builder = ServerConfig::builder_with_details(provider(), HostTime::shared(host));

@@ -219,7 +219,7 @@ fn a_certificate_that_cannot_be_used_is_named() {
         (
             cert.clone(),
             other.file("key.pem"),
-            ["cert.pem", "cannot be used"],
+            ["cert.pem", "do not work"],
         ),
     ] {
         let error = start_error(&identity.file("data"), &cert, &key);
