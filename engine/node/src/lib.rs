@@ -37,6 +37,11 @@
 //! hash = "sha256:..."
 //! scopes = ["*"]
 //! ```
+//! With the key that the configuration lists all others are made, which the cluster keeps and every node takes:
+//! ```text
+//! engine keys create --scope kv:read --name ci   with the first key in HOLDFAST_API_KEY; prints a key, once
+//! engine keys list                               and show, and revoke
+//! ```
 //! Listening beyond loopback without either is refused, unless `insecure = true` says that it is meant.
 //!
 //! # Starting and stopping

@@ -13,9 +13,6 @@ fn main() -> ExitCode {
         cli::Command::Serve(_) if connection.is_given() => conflict(
             "--endpoint, --timeout, --api-key-file, --ca-file and --json are for talking to a node, not for `serve`",
         ),
-        cli::Command::Keys(_) if connection.is_for_nodes() => conflict(
-            "--endpoint, --timeout, --api-key-file and --ca-file are for talking to a node, and `keys new` asks none",
-        ),
         cli::Command::Serve(serve) => {
             production::start_logs(&serve.log, serve.log_format);
             production::stop_on_panic();
@@ -24,7 +21,10 @@ fn main() -> ExitCode {
         cli::Command::Status(status) => {
             production::run(|host| cli::status::run(host, status, connection))
         }
-        cli::Command::Keys(keys) => production::run(|host| cli::keys::run(host, keys, connection)),
+        cli::Command::Keys(keys) => match keys.conflict(&connection) {
+            Some(message) => conflict(message),
+            None => production::run(|host| cli::keys::run(host, keys, connection)),
+        },
         cli::Command::Links(links) => match links.conflict(&connection) {
             Some(message) => conflict(message),
             None if links.is_scratch() => {

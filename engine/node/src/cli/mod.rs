@@ -53,7 +53,7 @@ pub enum Command {
     /// Check sites for broken links
     #[command(subcommand)]
     Links(links::Links),
-    /// Make API keys
+    /// Make and revoke API keys
     #[command(subcommand)]
     Keys(keys::Keys),
 }

@@ -126,7 +126,7 @@ impl Client {
     }
 
     /// A command under a key of its own, so that a retry is not carried out twice.
-    async fn once(&self, mut call: Call) -> Result<super::Answer, ClientError> {
+    pub(super) async fn once(&self, mut call: Call) -> Result<super::Answer, ClientError> {
         let key = {
             let mut rng = self.shared.rng.lock().expect("no panic under this lock");
             u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())

@@ -3,6 +3,7 @@
 // These tests are clients from outside: they use the operating system's sockets and threads.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod access;
 mod auth;
 mod client;
 mod commands;
