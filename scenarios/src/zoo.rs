@@ -141,7 +141,7 @@ pub const MUTANTS: &[Planted] = {
                 "a leader takes a forwarded proposal again when the network repeats it";
             "H2" "commit-hint-ahead-of-disk" "holdfast-raft" Replica(Mutant::Raft(R::CommitHintAheadOfDisk)),
                 "this project, before its first release",
-                "the commit index written with term and vote is ahead of the log on disk: a torn tail passes for damage";
+                "the commit index written with the vote is ahead of the log on disk: a torn tail passes for damage";
             "D1" "torn-tail-is-fatal" "holdfast-log" Replica(Mutant::Log(L::TornTailIsFatal)),
                 "rabbitmq/ra#283",
                 "a torn record at the log's end keeps the node from starting";

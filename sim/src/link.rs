@@ -619,7 +619,7 @@ mod tests {
         links.disturb(1, Disturbance::Isolate { endpoints });
         assert_eq!(links.transmit(0, 0, 4, 1).fate, Fate::Blocked);
         links.calm();
-        assert_eq!(links.transmit(0, 0, 4, 1).times(), [7 * MS]);
+        assert_eq!(links.transmit(200, 0, 4, 1).times(), [200 + 7 * MS]);
     }
 
     fn open(links: &Links) -> Vec<(u32, u32)> {

@@ -27,9 +27,9 @@ list() {
 
 mutants() {
     printf '['
-    printf '{"name":"easy","id":"R1","source":"a paper","description":"x","crate":"c","scenario":"breaks"},'
-    printf '{"name":"deadly","id":"R2","source":"a paper","description":"x","crate":"c","scenario":"dies"},'
-    printf '{"name":"hidden","id":"R3","source":"a paper","description":"x","crate":"c","scenario":"good"}'
+    printf '{"name":"easy","id":"R1","source":"a paper","description":"x","crate":"c","scenario":"breaks","lane":"fast"},'
+    printf '{"name":"deadly","id":"R2","source":"a paper","description":"x","crate":"c","scenario":"dies","lane":"fast"},'
+    printf '{"name":"hidden","id":"R3","source":"a paper","description":"x","crate":"c","scenario":"good","lane":"fast"}'
     printf ']\n'
 }
 

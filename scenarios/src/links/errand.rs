@@ -12,8 +12,8 @@ use std::time::Duration;
 const MS: u64 = 1_000_000;
 /// Most jobs of one seed: as many people have one each.
 pub(super) const MOST_JOBS: u32 = 3;
-/// Cases of the web that no seed has time for: a server that puts the next try off by two minutes, as far as the checker
-/// lets it; and a page without an end, of which four mebibytes are read.
+/// Cases of the web that no seed has time for: a server that puts the next try off by two minutes, as far as the
+/// checker lets it; and a page without an end, of which four mebibytes are read.
 pub(super) const LEFT_OUT: &[&str] = &["429-an-hour", "endless-html"];
 /// The entity of [`Domain::Workload`] that draws what is the same for all.
 const COMMON: u64 = 1 << 40;

@@ -1,5 +1,5 @@
-//! `links`: a web of simulated servers whose truth is known, a cluster whose link checker checks it, and people who have
-//! jobs, stop them, go on with them and read results meanwhile, while everything on the fault menu befalls the nodes.
+//! `links`: a web of simulated servers whose truth is known, a cluster whose link checker checks it, and people who
+//! have jobs, stop them, go on with them and read results meanwhile, while everything on the fault menu befalls the nodes.
 //!
 //! The web's servers are clients of the world: no fault strikes them but, in some seeds, cuts between them and the
 //! nodes; in the others ([`errand::Chosen::is_cut`]) no verdict needs an excuse. Their links are

@@ -10,12 +10,12 @@
 //! - **robots**: what robots.txt forbids is never asked for;
 //! - **bounded**: no URL is asked for more often than attempts, stops of jobs and changes of the lease explain, and no
 //!   trap is entered further than a careful crawler would;
-//! - **again**: a server that has put a request off for a second is not asked the same again by the same process before;
+//! - **again**: a server that has put a request off for a second is not asked the same by the same process before;
 //! - **stop**: who has no job that runs asks nothing, but for what was under way.
 //!
-//! Times are those of arrival. The way to the web is steady, so that two arrivals are nearer to each other than the
-//! departures were by a round trip at most, when one request had to wait for its connection. A process that stands still
-//! between its turn and its request sends late; a cut does the same to what is under way.
+//! Times are those of arrival. The way to the web is steady, so that two arrivals are nearer to each other than
+//! the departures were by a round trip at most, when one request had to wait for its connection. A process that
+//! stands still between its turn and its request sends late; a cut does the same to what is under way.
 
 use super::stage::Active;
 use crate::web::{Web, serve::Record};

@@ -1,5 +1,5 @@
-//! What everybody in one run knows together: the way into each node's tables, who leads, which jobs are active, and what
-//! clients were told.
+//! What everybody in one run knows together: the way into each node's tables, who leads, which jobs are active, and
+//! what clients were told.
 
 use holdfast_host::Host;
 use holdfast_kv::Kv;

@@ -1,5 +1,6 @@
 //! The link checker of a real node against the model site on loopback: every verdict, and how politely it was found.
 #![allow(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "tests run on the operating system, in temporary folders"
 )]

@@ -392,6 +392,7 @@ fn answers_are_as_described() {
     judge.see("kvWatch", &node.get("/v1/kv/watch?prefix=&from_revision=1"));
     judge.see("kvGet", &node.get(&format!("{key}?revision=2")));
     see_links(&node, &mut judge);
+    see_keys(&node, &mut judge);
     judge.see("status", &node.get("/v1/status"));
     judge.see("status", &node.get("/v1/status?digest"));
     judge.see(
@@ -486,6 +487,32 @@ fn watch_lines(node: &TestNode, count: usize) -> Vec<Value> {
     documents.take(count).map(parse).collect()
 }
 
+fn see_keys(node: &TestNode, judge: &mut Judge<'_>) {
+    let order = r#"{"scopes": ["kv:read"], "name": "reader"}"#;
+    let created = node.post("/v1/keys", order);
+    judge.see("keysCreate", &created);
+    judge.see(
+        "keysCreate",
+        &node.post("/v1/keys", r#"{"scopes": ["no:such"]}"#),
+    );
+    assert_eq!(created.status, 201, "{created:?}");
+    let created = created.json();
+    let secret = text(&created["key"]).expect("the key").to_owned();
+    let path = format!("/v1/keys/{}", text(&created["id"]).expect("an id"));
+    for answer in [node.get("/v1/keys"), node.get(&path)] {
+        assert!(
+            !String::from_utf8_lossy(&answer.body).contains(&secret),
+            "it is told once"
+        );
+    }
+    judge.see("keysList", &node.get("/v1/keys"));
+    judge.see("keysGet", &node.get(&path));
+    judge.see("keysGet", &node.get("/v1/keys/000000000000"));
+    judge.see("keysRevoke", &node.request("DELETE", &path, &[], b""));
+    let revoked = node.get(&path).expect_json();
+    assert!(revoked["revoked_at"].is_string(), "{revoked}");
+}
+
 #[test]
 fn the_parameters_that_are_described_are_those_that_are_taken() {
     let node = TestNode::start();
@@ -501,7 +528,8 @@ fn the_parameters_that_are_described_are_those_that_are_taken() {
             .map(|parameter| text(&parameter["name"]).expect("a name"))
             .collect();
         let path = operation.path.replace("{key}", "a");
-        let path = path.replace("{id}", &"0".repeat(32));
+        let digits = if path.starts_with("/v1/keys") { 12 } else { 32 };
+        let path = path.replace("{id}", &"0".repeat(digits));
         let which = if described.contains("prefix") {
             "prefix=&"
         } else {

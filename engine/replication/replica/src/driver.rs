@@ -1,7 +1,7 @@
 use crate::{
-    Consistency, DiskHandle, DiskMachine, Event, Message, Mutant, Observer, Outcome, Output,
-    Rejection, Replica, RequestId, Session, Settings, Standing, StateMachine, Store, StoreCommand,
-    StoreDone, StoreError, StoreOptions, Target,
+    Consistency, DiskHandle, Event, Extras, Message, Mutant, Observer, Outcome, Output, Rejection,
+    Replica, ReplicaConfig, RequestError, RequestId, Session, Standing, StartError, StateMachine,
+    Status, StorageStatus, Store, StoreCommand, StoreDone, StoreError, StoreOptions, Target,
     disk_task::{self, CallWork, DiskRequest, DiskTask, Work},
     snapshot,
     storage::{Done, Storage, Stored},
@@ -9,11 +9,11 @@ use crate::{
 };
 use bytes::Bytes;
 use holdfast_host::{Host, Moment, Sleep, TaskHandle};
-use holdfast_raft::{ConfigError, Index, NodeId, Role, Term};
+use holdfast_raft::{Index, NodeId, Role};
 use rand_chacha::rand_core::RngCore;
 use std::{
-    collections::BTreeMap, future::poll_fn, io, net::SocketAddr, path::PathBuf, sync::Arc,
-    task::Poll, time::Duration,
+    collections::BTreeMap, future::poll_fn, net::SocketAddr, path::PathBuf, sync::Arc, task::Poll,
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -26,107 +26,6 @@ const BATCH: usize = 512;
 /// Payload bytes above which waiting proposals are replicated in a further batch: passed on to the leader, a batch is
 /// one frame, and a frame is bounded ([`MAX_BODY_BYTES`](crate::wire::MAX_BODY_BYTES)).
 const PROPOSAL_BYTES: usize = 4 << 20;
-
-/// What it takes to run a replica.
-#[derive(Clone, Debug)]
-pub struct ReplicaConfig {
-    /// The cluster's identity: nodes of other clusters are turned away, their files never validate.
-    pub cluster: u64,
-    /// Where peers' connections are accepted.
-    pub listen: SocketAddr,
-    /// The members of the group and where they listen, `host:port`; this replica's own entry included.
-    pub peers: BTreeMap<NodeId, String>,
-    /// The folder of log, hard state and snapshots; made when missing.
-    pub directory: PathBuf,
-    /// Bytes after which the log begins a new segment.
-    pub segment_bytes: u64,
-    /// Bytes in which snapshots are sent; [`SNAPSHOT_CHUNK_BYTES`](crate::SNAPSHOT_CHUNK_BYTES) where nothing else is
-    /// wanted.
-    pub snapshot_chunk_bytes: usize,
-    /// Timing and limits.
-    pub settings: Settings,
-}
-
-/// Why a replica did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration cannot work.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// What is on the disk cannot be used.
-    #[error("{directory}: {error}")]
-    Store {
-        /// The folder.
-        directory: String,
-        /// What is wrong.
-        error: StoreError,
-    },
-    /// The peers' address cannot be listened on.
-    #[error("cannot listen for peers on {address}: {error}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
-}
-
-/// Why a request has no outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// See [`Rejection`].
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// The replica has stopped; a command that it took may have been carried out.
-    #[error("the replica has stopped")]
-    Stopped,
-}
-
-/// A look at a replica.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// This replica.
-    pub id: NodeId,
-    /// What it is in its term.
-    pub role: Role,
-    /// Its term.
-    pub term: Term,
-    /// Who leads, when that is known.
-    pub leader: Option<NodeId>,
-    /// The commit index it knows.
-    pub commit: Index,
-    /// How far its state is.
-    pub applied: Index,
-    /// The first index still in its log.
-    pub first_index: Index,
-    /// The last index in its log.
-    pub last_index: Index,
-    /// The index of its newest durable snapshot, 0 without one.
-    pub snapshot_index: Index,
-    /// Requests waiting for their outcome.
-    pub pending: usize,
-    /// Client sessions remembered.
-    pub sessions: usize,
-    /// A hash over the whole replicated state, when it was asked for.
-    pub digest: Option<u64>,
-    /// What its disk has done since the start.
-    pub storage: StorageStatus,
-    /// What happened since the start, by kind of event.
-    pub counters: BTreeMap<&'static str, u64>,
-}
-
-/// What a replica's disk has done since the start.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StorageStatus {
-    /// Group commits.
-    pub syncs: u64,
-    /// Commands that they carried.
-    pub commands: u64,
-    /// Time that they took in all.
-    pub sync_time: Duration,
-    /// Time that the slowest took.
-    pub slowest_sync: Duration,
-}
 
 enum Request<S> {
     Propose {
@@ -154,23 +53,6 @@ enum Waiter<S> {
     Command(oneshot::Sender<Result<(Index, Outcome), RequestError>>),
     Read(oneshot::Sender<Result<S, RequestError>>),
     Call(CallWork),
-}
-
-/// What a replica may be started with beside its configuration and its state machine.
-pub struct Extras<S> {
-    /// A second state machine, on the disk, fed by the same log. All replicas of a group have one, or none.
-    pub disk_machine: Option<Box<dyn DiskMachine>>,
-    /// Somebody who looks on.
-    pub observer: Option<Arc<dyn Observer<S>>>,
-}
-
-impl<S> Default for Extras<S> {
-    fn default() -> Self {
-        Extras {
-            disk_machine: None,
-            observer: None,
-        }
-    }
 }
 
 /// A running replica; clones reach the same one. Dropping all of them does not stop it: [`shutdown`](Self::shutdown)
@@ -231,12 +113,24 @@ impl<S: StateMachine> ReplicaHandle<S> {
         let wall = host.unix_time();
         let opened = host
             .blocking(move |disk| {
-                disk.create_dir(&directory)?;
-                let (store, recovered) = Store::open(disk, &directory, options, machine)?;
-                if let (Some(machine), Some(file)) = (&mut disk_machine, &recovered.snapshot) {
-                    disk_task::install(&mut **machine, disk, wall, &directory, file)?;
+                let opened = (|| {
+                    disk.create_dir(&directory)?;
+                    let (store, recovered) = Store::open(disk, &directory, options, machine)?;
+                    if let (Some(machine), Some(file)) = (&mut disk_machine, &recovered.snapshot) {
+                        disk_task::install(&mut **machine, disk, wall, &directory, file)?;
+                    }
+                    Ok::<_, StoreError>((store, recovered))
+                })();
+                match (opened, disk_machine) {
+                    (Ok((store, recovered)), machine) => Ok((store, recovered, machine)),
+                    (Err(error), machine) => {
+                        // What was opened is left as it was found; why it was, matters more than how it closes.
+                        if let Some(machine) = machine {
+                            let _ = machine.close(disk, wall);
+                        }
+                        Err(error)
+                    }
                 }
-                Ok((store, recovered, disk_machine))
             })
             .await;
         let (store, recovered, disk_machine) = opened.map_err(|error| StartError::Store {

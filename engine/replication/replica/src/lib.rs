@@ -16,8 +16,10 @@ mod observer;
 mod sessions;
 mod settings;
 mod snapshot;
+mod start;
 mod state;
 mod state_machine;
+mod status;
 mod storage;
 mod store;
 mod transfer;
@@ -27,9 +29,7 @@ mod wire;
 pub use crate::core::{Event, Output, Replica};
 pub use disk_machine::{DiskApplied, DiskCommand, DiskMachine, DiskMachineError};
 pub use disk_task::{DiskAccess, DiskHandle, Standing};
-pub use driver::{
-    Extras, ReplicaConfig, ReplicaHandle, RequestError, StartError, Status, StorageStatus,
-};
+pub use driver::ReplicaHandle;
 pub use envelope::{ENVELOPE_BYTES, Envelope, RequestId, Session, Target};
 pub use message::Message;
 pub use mutant::Mutant;
@@ -37,8 +37,10 @@ pub use observer::Observer;
 pub use sessions::{MAX_KEPT_OUTCOME, MAX_SESSION_BYTES, MAX_SESSIONS, Sessions, Verdict};
 pub use settings::{Consistency, Rejection, Settings};
 pub use snapshot::{MAX_SNAPSHOT_BYTES, SnapshotFile};
+pub use start::{Extras, ReplicaConfig, StartError};
 pub use state::{Applied, Outcome, State};
 pub use state_machine::{Command, CorruptSnapshot, StateMachine};
+pub use status::{RequestError, Status, StorageStatus};
 pub use store::{
     Recovered, SNAPSHOT_CHUNK_BYTES, Store, StoreCommand, StoreDone, StoreError, StoreOptions,
 };

@@ -122,7 +122,7 @@ fn a_schema_grows_step_by_step_and_never_changes_its_past() {
         let error = open(disk, &[FIRST]).map(drop).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the schema has step 2, this program knows 1"
+            "the schema of words has step 2, this program knows 1"
         );
         const OTHER: Migration = Migration {
             sql: "CREATE TABLE words (word TEXT)",

@@ -184,7 +184,7 @@ fn what_cannot_be_is_refused_and_nothing_happens() {
         assert_eq!(world.propose(revoke(9)), Err(Refusal::NotFound(unknown)));
 
         let scopes = |scopes: &[&str]| scopes.iter().map(|scope| scope.to_string()).collect();
-        let many = (0..=MAX_SCOPES).map(|n| format!("area{n}:read")).collect();
+        let many: Vec<String> = (0..=MAX_SCOPES).map(|n| format!("area{n}:read")).collect();
         let (long, far) = ("a".repeat(MAX_SCOPE_BYTES + 1), u64::MAX / 2 + 1);
         let bad = |change: &dyn Fn(&mut NewKey)| {
             let mut bad = new(3);
@@ -231,7 +231,7 @@ fn what_cannot_be_is_refused_and_nothing_happens() {
     });
 }
 
-fn many_of(texts: &Vec<String>) -> std::collections::BTreeSet<String> {
+fn many_of(texts: &[String]) -> std::collections::BTreeSet<String> {
     texts.iter().cloned().collect()
 }
 
