@@ -509,6 +509,11 @@ fn see_keys(node: &TestNode, judge: &mut Judge<'_>) {
     judge.see("keysGet", &node.get(&path));
     judge.see("keysGet", &node.get("/v1/keys/000000000000"));
     judge.see("keysRevoke", &node.request("DELETE", &path, &[], b""));
+    let headers = ["Content-Type: application/json", "Idempotency-Key: \"one\""];
+    for body in [order, order, r#"{"scopes": ["*"]}"#] {
+        let answer = node.request("POST", "/v1/keys", &headers, body.as_bytes());
+        judge.see("keysCreate", &answer);
+    }
     let revoked = node.get(&path).expect_json();
     assert!(revoked["revoked_at"].is_string(), "{revoked}");
 }
