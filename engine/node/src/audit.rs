@@ -1,15 +1,15 @@
 //! Who changed what: a record of every change that was asked for, carried out or refused.
 //!
-//! There are two records, for two questions. *What is the state made of?* A change of a service that keeps tables is
-//! written into the table `audit` by the transaction that carries it out, with who asked for it: that record is
+//! There are two records, for two questions. *What is the state made of?* A change of a service that keeps tables
+//! is written into the table `audit` by the transaction that carries it out, with who asked for it: that record is
 //! replicated, the same on every node, kept with the state, and read at `/v1/audit`. *What was asked of this node?*
-//! Everything with an effect that a client asks of any service, a change of leadership among it, carried out or refused,
-//! is told to the tracing target [`LogAudit::TARGET`] by the node that was asked; how long that is kept is the
-//! operator's affair.
+//! Everything with an effect that a client asks of any service, a change of leadership among it, carried out or
+//! refused, is told to the tracing target [`LogAudit::TARGET`] by the node that was asked; how long that is kept is
+//! the operator's affair.
 //!
-//! Changes of the key-value store are in the second record only. They come ten thousand a second, are applied in memory,
-//! and would each cost a row on every node's disk, and push everything else out of a table that is bounded. What of them
-//! is durable is the store's own history: the revisions of each key up to the last compaction.
+//! Changes of the key-value store are in the second record only. They come ten thousand a second, are applied in
+//! memory, and would each cost a row on every node's disk, and push everything else out of a table that is bounded.
+//! What of them is durable is the store's own history: the revisions of each key up to the last compaction.
 
 use crate::{auth::Actor, http::rfc3339};
 use holdfast_host::UnixTime;
