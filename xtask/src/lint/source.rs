@@ -57,7 +57,7 @@ const TASKS: &str = "use `Host::spawn` or `Host::blocking`";
 const CHANCE: &str = "use the `Host`'s entropy, or a generator that is handed in";
 
 /// Where a ban does not hold: the beginning of a file's path, the ban (`*` for all), and why.
-const LIFTED: [(&str, &str); 11] = [
+const LIFTED: [(&str, &str); 10] = [
     // The host on an operating system: where all of it has to be, so that it is nowhere else.
     ("engine/host/src/tokio_host", "*"),
     // Builds the runtime, the host and the signals around a node; no simulation runs it.
@@ -66,7 +66,6 @@ const LIFTED: [(&str, &str); 11] = [
     // Hyper's timer trait speaks of `Instant`: the anchor between its time and the host's.
     ("engine/http/src/rt.rs", "Instant::now"),
     ("engine/http/src/rt.rs", "Instant::now"),
-    ("scenarios/src/web/serve/rt.rs", "Instant::now"),
     // A run needs a thread of its own, whose hash maps madsim can seed.
     ("sim/src/full/run.rs", "std::thread"),
     // Stands in for the system call that asks the kernel for entropy.

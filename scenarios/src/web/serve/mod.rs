@@ -20,6 +20,7 @@ use super::{
 };
 use body::Sending;
 use holdfast_host::{BoxFuture, Host, Listener, Stream, TaskHandle};
+use holdfast_http::rt::{HostExecutor, HostTimer};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
@@ -27,7 +28,7 @@ use hyper::{
     service::service_fn,
 };
 use observed::Asked;
-use rt::{HostExecutor, HostIo, HostTimer};
+use rt::HostIo;
 use rustls::ServerConfig;
 use std::{
     future::poll_fn,
