@@ -1,0 +1,22 @@
+//! The BitTorrent DHT, a Kademlia: what travels between its nodes, and what is stored in it.
+//!
+//! Nothing here has a socket, a clock or chance of its own: bytes, times and generators of random numbers are handed
+//! in. What comes from the network is never trusted: every answer is bounded, malformed input gives a typed problem,
+//! and nothing panics.
+//!
+//! The two types that matter are [`Id`], and [`Message`] of [`krpc`], which is read from a datagram without allocating,
+//! and written into a buffer that is used again. [`bencode`] is the form of both messages and stored values. What is
+//! stored: peers, which [`bloom`] counts across nodes (BEP 33), and items ([`item`], BEP 44), some of which point to
+//! torrents ([`magnet`], BEP 46). [`secure_id`] ties ids to addresses (BEP 42).
+
+pub mod bencode;
+pub mod bloom;
+mod hex;
+mod id;
+pub mod item;
+pub mod krpc;
+pub mod magnet;
+pub mod secure_id;
+
+pub use id::{Distance, Id, IdError};
+pub use krpc::Message;
