@@ -1,0 +1,123 @@
+use crate::Id;
+use std::net::SocketAddr;
+
+/// Nanoseconds of a node's monotonic clock, from a moment of its own choice.
+pub type Nanos = u64;
+
+pub(crate) const MILLISECOND: Nanos = 1_000_000;
+pub(crate) const SECOND: Nanos = 1_000 * MILLISECOND;
+pub(crate) const MINUTE: Nanos = 60 * SECOND;
+
+/// How a node behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Contacts of a bucket, and how many nodes hold what is stored (BEP 5: 8).
+    pub k: usize,
+    /// Queries of one path of a lookup that are under way at a time, those that have waited too long not counted.
+    pub alpha: usize,
+    /// Paths of a lookup that share no node, at most [`MAX_PATHS`]: a liar on one leads only that one astray
+    /// (S/Kademlia, section 4.4).
+    pub paths: usize,
+    /// Queries of one lookup at most, all paths together.
+    pub lookup_queries: usize,
+    /// Lookups at a time; more are refused.
+    pub lookups: usize,
+    /// Whether the first buckets hold 16, 8, 4 and 2 times k contacts: fewer hops, more memory.
+    pub wide_buckets: bool,
+    /// This node answers no queries and wants to be in no table (BEP 43).
+    pub read_only: bool,
+    /// Whether nodes whose id is not that of their address (BEP 42) are kept out of the table.
+    pub secure_ids: bool,
+    /// How many contacts of one network (IPv4: /24, IPv6: /64) a bucket holds. Loopback and private networks are
+    /// exempt.
+    pub per_network: usize,
+    /// Name of the client in every message: two letters, two characters of a version (BEP 20).
+    pub version: Option<[u8; 4]>,
+    /// A bug to plant; has an effect only where debug assertions are on.
+    pub mutant: Option<Mutant>,
+}
+
+/// Most paths of one lookup.
+pub const MAX_PATHS: usize = 8;
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            k: 8,
+            alpha: 3,
+            paths: 1,
+            lookup_queries: 128,
+            lookups: 256,
+            wide_buckets: false,
+            read_only: false,
+            secure_ids: false,
+            per_network: 2,
+            version: None,
+            mutant: None,
+        }
+    }
+}
+
+/// A bug of the zoo, planted in a node. Has an effect only where debug assertions are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mutant {
+    /// A lookup's list is cut to its closest entries, and those that were asked and have not answered go with the rest.
+    ShortlistDropsAsked,
+    /// Distances are compared from the last byte on.
+    DistanceBackwards,
+    /// Contacts of other nodes' replies are entered into the table as they are.
+    UnverifiedContacts,
+    /// A bucket that was split may hold more than k.
+    BucketOverfull,
+    /// A contact is taken for alive because it asks, not because it answers.
+    AliveByAsking,
+    /// A new contact takes the place of one that lives.
+    LiveReplaced,
+    /// A reply is taken in wherever it comes from.
+    ReplyFromAnywhere,
+    /// Only the bucket of the node's own id is refreshed.
+    OwnBucketRefreshed,
+    /// A table without live contacts asks nobody any more.
+    NoSecondBootstrap,
+    /// The id under which a contact was named is not held against the one that answers.
+    IdNotCompared,
+    /// A lookup waits for as long as a datagram may take, whatever its peers took before.
+    FixedTimeout,
+    /// What a node answers may be longer than what it was asked, whoever asks.
+    Amplified,
+}
+
+impl Mutant {
+    /// Whether this is the one that was planted.
+    pub fn is_in(self, planted: Option<Mutant>) -> bool {
+        cfg!(debug_assertions) && planted == Some(self)
+    }
+}
+
+
+/// The network that an address is in, or `None` for one that is exempt: on this machine or in a private network.
+pub(crate) fn network_of(address: SocketAddr) -> Option<u64> {
+    if crate::secure_id::is_exempt(address.ip()) {
+        return None;
+    }
+    Some(match address {
+        SocketAddr::V4(v4) => u64::from(u32::from(*v4.ip()) >> 8),
+        SocketAddr::V6(v6) => (u128::from(*v6.ip()) >> 64) as u64,
+    })
+}
+
+/// How close `id` is to `target`, as the planted bug has it or as it is.
+pub(crate) fn distance(target: Id, id: Id, mutant: Option<Mutant>) -> crate::Distance {
+    if Mutant::DistanceBackwards.is_in(mutant) {
+        let mut bytes = [0; Id::LEN];
+        for (to, (a, b)) in bytes
+            .iter_mut()
+            .rev()
+            .zip(target.as_bytes().iter().zip(id.as_bytes()))
+        {
+            *to = a ^ b;
+        }
+        return Id::new(bytes).distance(Id::ZERO);
+    }
+    target.distance(id)
+}

@@ -1,0 +1,759 @@
+//! A node of the DHT in one address family: asks, answers, and keeps its table.
+
+use crate::{
+    Id,
+    config::{Config, MINUTE, Mutant, Nanos, SECOND},
+    krpc::{Body, Call, Contact, Endpoint, ErrorReply, Message, Query, Reply, Want},
+    lookup::{Lookup, Request, Stage, State, Token},
+    output::{Event, Finished, LookupId, Outbox},
+    proven::Proven,
+    rpc::{Overdue, Purpose, Rpc, Rpcs},
+    table::{Heard, Health, Table},
+};
+use rand::RngCore;
+use std::net::SocketAddr;
+use thiserror::Error;
+
+/// Most addresses of nodes to begin with that are remembered.
+pub const MAX_SEEDS: usize = 32;
+/// How long a node with nobody to ask waits before it tries those again that it knew, at first and at most.
+const REJOIN: (Nanos, Nanos) = (5 * SECOND, 5 * MINUTE);
+/// Bytes that a query is made long, so that the answer need not be longer: 8 contacts of IPv4, a token, addresses.
+pub(crate) const QUERY_BYTES: usize = 320;
+/// Most pings under way that ask whether somebody is where he says.
+const MAX_PROBES: usize = 16;
+
+/// Why a node does not begin a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// As many as it may have are under way.
+    #[error("too many lookups are under way")]
+    Busy,
+    /// It would never be accepted anywhere.
+    #[error("{0}")]
+    Invalid(crate::item::ItemError),
+}
+
+/// Why a lookup was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Somebody wants it.
+    Asked,
+    /// To become known to the closest nodes.
+    Join,
+    /// To keep a bucket fresh.
+    Refresh,
+}
+
+/// A node of the DHT in one address family. `Clone` copies all of it.
+///
+/// It has no clock, no socket and no chance of its own. Whoever runs it hands in datagrams
+/// ([`receive`](Node::receive)) and wakes it in time ([`wake`](Node::wake), [`wake_at`](Node::wake_at)), and sends what
+/// the [`Outbox`] holds. A node in both families is two of these with one id (BEP 32).
+#[derive(Clone, Debug)]
+pub struct Node<A> {
+    pub(crate) id: Id,
+    pub(crate) config: std::sync::Arc<Config>,
+    pub(crate) table: Table<A>,
+    pub(crate) proven: Proven<A>,
+    rpcs: Rpcs<A>,
+    lookups: Vec<(Why, Lookup<A>)>,
+    next_lookup: u64,
+    seeds: Vec<A>,
+    /// Buckets that are still to be filled after a start, the next one first.
+    joining: Option<u32>,
+    rejoin_at: Nanos,
+    rejoin_pause: Nanos,
+}
+
+impl<A: Endpoint> Node<A> {
+    /// A node with an empty table.
+    pub fn new(id: Id, config: std::sync::Arc<Config>, now: Nanos) -> Self {
+        Node {
+            id,
+            table: Table::new(id, now),
+            proven: Proven::default(),
+            config,
+            rpcs: Rpcs::new(),
+            lookups: Vec::new(),
+            next_lookup: 0,
+            seeds: Vec::new(),
+            joining: None,
+            rejoin_at: Nanos::MAX,
+            rejoin_pause: REJOIN.0,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Its table.
+    pub fn table(&self) -> &Table<A> {
+        &self.table
+    }
+
+    /// How its table is.
+    pub fn health(&self, now: Nanos) -> Health {
+        self.table.health(now)
+    }
+
+    /// How it behaves.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Lookups under way, those for its own table included.
+    pub fn lookups(&self) -> usize {
+        self.lookups.len()
+    }
+
+    /// Queries under way.
+    pub fn queries(&self) -> usize {
+        self.rpcs.len()
+    }
+
+    /// Tells it of nodes to begin with, and begins.
+    pub fn join(
+        &mut self,
+        now: Nanos,
+        seeds: &[A],
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        for seed in seeds.iter().take(MAX_SEEDS) {
+            if !self.seeds.contains(seed) && self.seeds.len() < MAX_SEEDS {
+                self.seeds.push(*seed);
+            }
+        }
+        self.rejoin(now, rng, out);
+    }
+
+    /// Asks those to begin with, and whoever it has known.
+    fn rejoin(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        self.rejoin_at = now + self.rejoin_pause;
+        self.rejoin_pause = (self.rejoin_pause * 2).min(REJOIN.1);
+        for seed in self.seeds.clone() {
+            if !self.rpcs.asks(seed) {
+                let call = Call::FindNode {
+                    target: self.id,
+                    want: None,
+                };
+                self.ask(now, (seed, None), Purpose::Seed, call, rng, out);
+            }
+        }
+        if !self.table.is_empty() {
+            self.look_up_own(now, rng, out);
+        }
+    }
+
+    fn look_up_own(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        if self.lookups.iter().any(|(why, _)| *why == Why::Join) {
+            return;
+        }
+        let target = self.id;
+        self.begin(now, Why::Join, target, Request::FindNode { target }, rng, out);
+    }
+
+    /// Begins a lookup; how it goes is told by events that have its name.
+    pub fn start(
+        &mut self,
+        now: Nanos,
+        request: Request,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) -> Result<LookupId, Refused> {
+        let asked = self.lookups.iter().filter(|(why, _)| *why == Why::Asked);
+        if asked.count() >= self.config.lookups {
+            return Err(Refused::Busy);
+        }
+        let target = request.target().map_err(Refused::Invalid)?;
+        Ok(self.begin(now, Why::Asked, target, request, rng, out))
+    }
+
+    fn begin(
+        &mut self,
+        now: Nanos,
+        why: Why,
+        target: Id,
+        request: Request,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) -> LookupId {
+        let id = LookupId(self.next_lookup);
+        self.next_lookup += 1;
+        let config = self.config.clone();
+        let paths = match why {
+            Why::Asked => config.paths.clamp(1, crate::config::MAX_PATHS),
+            Why::Join | Why::Refresh => 1,
+        };
+        let mut lookup = Lookup::new(id, target, request, now, paths);
+        let mut contacts = std::mem::take(&mut out.contacts);
+        contacts.clear();
+        self.table
+            .closest(target, config.k * paths, false, &config, &mut contacts);
+        if contacts.is_empty() {
+            // Nobody is known to live: they may live again.
+            self.table
+                .closest(target, config.k * paths, true, &config, &mut contacts);
+        }
+        lookup.begin_with(&contacts, &config);
+        out.contacts = contacts;
+        self.lookups.push((why, lookup));
+        self.advance(now, id, rng, out);
+        id
+    }
+
+    /// Gives up a lookup; whether it was under way.
+    pub fn cancel(&mut self, id: LookupId) -> bool {
+        let before = self.lookups.len();
+        self.lookups.retain(|(_, lookup)| lookup.id != id);
+        self.lookups.len() < before
+    }
+
+    /// When it wants to be woken, at the latest.
+    pub fn wake_at(&self) -> Nanos {
+        let due = self.rpcs.due().unwrap_or(Nanos::MAX);
+        due.min(self.table.stale_at()).min(self.rejoin_at)
+    }
+
+    /// The time has come, or any other.
+    pub fn wake(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        while let Some((rpc, overdue)) = self.rpcs.overdue(now) {
+            self.overdue(now, rpc, overdue, rng, out);
+        }
+        self.rpcs.shrink();
+        if now >= self.rejoin_at {
+            self.rejoin_at = Nanos::MAX;
+            let gives_up = Mutant::NoSecondBootstrap.is_in(self.config.mutant);
+            if self.table.is_deserted() && !gives_up {
+                self.rejoin(now, rng, out);
+            }
+        }
+        if now >= self.table.stale_at() {
+            self.refresh(now, rng, out);
+        }
+    }
+
+    /// Looks for somebody new in a bucket that has been silent.
+    fn refresh(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        let config = self.config.clone();
+        while let Some(depth) = self.table.take_stale(now, &config) {
+            let target = self.target_in(depth, rng);
+            self.begin(now, Why::Refresh, target, Request::FindNode { target }, rng, out);
+        }
+        if self.table.is_deserted() && self.rejoin_at == Nanos::MAX {
+            self.rejoin_at = now;
+        }
+    }
+
+    fn target_in(&self, depth: u32, rng: &mut dyn RngCore) -> Id {
+        let mut rng = rng;
+        match depth >= self.table.depth() {
+            true => self.id.random_with_prefix(depth, &mut rng),
+            false => self.id.random_at_depth(depth, &mut rng).unwrap_or(self.id),
+        }
+    }
+
+    /// A datagram has come.
+    pub fn receive(
+        &mut self,
+        now: Nanos,
+        from: A,
+        datagram: &[u8],
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        if !from.is_contactable() {
+            return;
+        }
+        match Message::decode(datagram) {
+            Ok(message) => match &message.body {
+                Body::Query(query) => {
+                    self.answer(now, from, &message, query, datagram.len(), out);
+                    self.meet(now, from, query, rng, out);
+                }
+                Body::Reply(reply) => self.reply(now, from, &message, reply, rng, out),
+                Body::Error(error) => self.error(now, from, &message, *error, rng, out),
+            },
+            Err(malformed) => {
+                if let Some(answer) = malformed.answer()
+                    && !self.config.read_only
+                {
+                    self.send(from, answer, datagram.len(), now, out);
+                }
+            }
+        }
+    }
+
+    /// Sends an answer: to whom has not shown that he is where he says, nothing longer than what he sent.
+    pub(crate) fn send(
+        &mut self,
+        to: A,
+        message: Message<'_>,
+        asked_bytes: usize,
+        now: Nanos,
+        out: &mut Outbox<A>,
+    ) {
+        let mut message = message.with_requester(to.into());
+        message.version = self.config.version.as_ref().map(|v| &v[..]);
+        let is_proven = self.proven.has(now, to) || Mutant::Amplified.is_in(self.config.mutant);
+        let limit = match is_proven {
+            true => crate::krpc::REPLY_LIMIT_BYTES,
+            false => asked_bytes.min(crate::krpc::REPLY_LIMIT_BYTES),
+        };
+        out.send(to, |bytes| {
+            // What does not fit is left unsaid; nobody is owed an answer.
+            let _ = fit(message, limit, bytes);
+        });
+    }
+
+    /// Answers a query.
+    fn answer(
+        &mut self,
+        now: Nanos,
+        from: A,
+        message: &Message<'_>,
+        query: &Query<'_>,
+        asked_bytes: usize,
+        out: &mut Outbox<A>,
+    ) {
+        if self.config.read_only {
+            return;
+        }
+        let mut contacts = std::mem::take(&mut out.contacts);
+        contacts.clear();
+        let target = match query.call {
+            Call::FindNode { target, .. }
+            | Call::Get { target, .. }
+            | Call::SampleInfohashes { target, .. }
+            | Call::Unknown { target, .. } => Some(target),
+            Call::GetPeers { info_hash, .. } => Some(info_hash),
+            Call::Ping | Call::AnnouncePeer { .. } | Call::Put(_) => None,
+        };
+        if let Some(target) = target {
+            let config = self.config.clone();
+            self.table
+                .closest(target, config.k, false, &config, &mut contacts);
+            contacts.retain(|contact| contact.id != query.id);
+        }
+        let mut reply = Reply::new(self.id);
+        if target.is_some() {
+            A::put_contacts(&mut reply, &contacts);
+        }
+        let answer = Message::reply(message.transaction, reply);
+        self.send(from, answer, asked_bytes, now, out);
+        out.contacts = contacts;
+    }
+
+    /// Somebody has asked. He may be worth knowing: that he is where he says he has to show first.
+    fn meet(
+        &mut self,
+        now: Nanos,
+        from: A,
+        query: &Query<'_>,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        let contact = Contact {
+            id: query.id,
+            address: from,
+        };
+        if Mutant::AliveByAsking.is_in(self.config.mutant) {
+            let config = self.config.clone();
+            self.table.heard(now, contact, None, &config);
+        }
+        let is_wanted = !query.is_read_only && self.table.has_room_for(query.id, &self.config);
+        let is_new = !self.proven.has(now, from);
+        if (is_wanted || is_new) && self.rpcs.len() < MAX_PROBES && !self.rpcs.asks(from) {
+            self.ping(now, contact, rng, out);
+        }
+    }
+
+    fn ping(
+        &mut self,
+        now: Nanos,
+        contact: Contact<A>,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        let to = (contact.address, Some(contact.id));
+        self.ask(now, to, Purpose::Ping, Call::Ping, rng, out);
+    }
+
+    /// Sends a query.
+    fn ask(
+        &mut self,
+        now: Nanos,
+        (to, id): (A, Option<Id>),
+        purpose: Purpose,
+        call: Call<'_>,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        if self.rpcs.is_full() {
+            return;
+        }
+        let transaction = rng.next_u32();
+        let known = id.map(|id| self.table.round_trips(&Contact { id, address: to }));
+        self.rpcs.begin(
+            now,
+            (transaction, to, id),
+            purpose,
+            known.unwrap_or_default(),
+            self.config.mutant,
+        );
+        let transaction = transaction.to_be_bytes();
+        let mut query = Query::new(self.id, call);
+        query.is_read_only = self.config.read_only;
+        let mut message = Message::query(&transaction, query);
+        message.version = self.config.version.as_ref().map(|v| &v[..]);
+        // Whoever does not know this node answers no more bytes than he gets.
+        let is_long = !matches!(call, Call::Ping | Call::AnnouncePeer { .. } | Call::Put(_));
+        out.send(to, |bytes| match is_long {
+            true => message.encode_padded(QUERY_BYTES, bytes),
+            false => message.encode(bytes),
+        });
+    }
+
+    fn reply(
+        &mut self,
+        now: Nanos,
+        from: A,
+        message: &Message<'_>,
+        reply: &Reply<'_>,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        let mutant = self.config.mutant;
+        let Some(rpc) = self.rpcs.answered(from, message.transaction, mutant) else {
+            return;
+        };
+        let took = now - rpc.sent;
+        self.rpcs.measured(took);
+        self.proven.add(now, from);
+        let contact = Contact {
+            id: reply.id,
+            address: from,
+        };
+        let is_who = rpc.id.is_none_or(|id| id == reply.id);
+        if !is_who && !Mutant::IdNotCompared.is_in(mutant) {
+            // Somebody else lives there. Whoever was meant does not.
+            self.lost(now, rpc, rng, out);
+            return;
+        }
+        self.heard(now, contact, Some(took), rng, out);
+        match rpc.purpose {
+            Purpose::Ping => {}
+            Purpose::Seed => self.look_up_own(now, rng, out),
+            Purpose::Step(lookup) => self.step_answered(now, lookup, &rpc, reply, rng, out),
+            Purpose::Store(lookup) => self.store_ended(now, lookup, None, rng, out),
+        }
+    }
+
+    fn error(
+        &mut self,
+        now: Nanos,
+        from: A,
+        message: &Message<'_>,
+        error: ErrorReply<'_>,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        let mutant = self.config.mutant;
+        let Some(rpc) = self.rpcs.answered(from, message.transaction, mutant) else {
+            return;
+        };
+        self.proven.add(now, from);
+        match rpc.purpose {
+            Purpose::Store(lookup) => {
+                let number = error.code.number();
+                self.store_ended(now, lookup, Some(number), rng, out);
+            }
+            _ => self.lost(now, rpc, rng, out),
+        }
+    }
+
+    /// A contact has answered.
+    fn heard(
+        &mut self,
+        now: Nanos,
+        contact: Contact<A>,
+        took: Option<Nanos>,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        let config = self.config.clone();
+        if let Heard::Spare(Some(silent)) = self.table.heard(now, contact, took, &config) {
+            self.ping(now, silent, rng, out);
+        }
+        self.rejoin_pause = REJOIN.0;
+    }
+
+    fn overdue(
+        &mut self,
+        now: Nanos,
+        rpc: Rpc<A>,
+        overdue: Overdue,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        match (overdue, rpc.purpose) {
+            (Overdue::Lost, _) => self.lost(now, rpc, rng, out),
+            (Overdue::Slow, Purpose::Step(lookup)) => {
+                self.mark(lookup, &rpc, State::Slow);
+                self.advance(now, lookup, rng, out);
+            }
+            (Overdue::Slow, _) => {}
+        }
+    }
+
+    /// No answer will come, or not from who was asked.
+    fn lost(&mut self, now: Nanos, rpc: Rpc<A>, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        if let Some(id) = rpc.id {
+            let contact = Contact {
+                id,
+                address: rpc.to,
+            };
+            if let Some(spare) = self.table.failed(&contact) {
+                self.ping(now, spare, rng, out);
+            }
+        }
+        match rpc.purpose {
+            Purpose::Step(lookup) => {
+                self.mark(lookup, &rpc, State::Failed);
+                self.advance(now, lookup, rng, out);
+            }
+            Purpose::Store(lookup) => self.store_ended(now, lookup, Some(0), rng, out),
+            Purpose::Ping | Purpose::Seed => {}
+        }
+        if self.table.is_deserted() && self.rejoin_at == Nanos::MAX {
+            self.rejoin_at = now + self.rejoin_pause;
+        }
+    }
+
+    fn lookup(&mut self, id: LookupId) -> Option<&mut Lookup<A>> {
+        let mut lookups = self.lookups.iter_mut();
+        lookups
+            .find(|(_, lookup)| lookup.id == id)
+            .map(|(_, lookup)| lookup)
+    }
+
+    fn mark(&mut self, id: LookupId, rpc: &Rpc<A>, state: State) {
+        let address = rpc.to;
+        let Some(contact) = rpc.id.map(|id| Contact { id, address }) else {
+            return;
+        };
+        let Some(lookup) = self.lookup(id) else { return };
+        if let Some((path, place)) = lookup.find(&contact) {
+            lookup.paths[path][place].state = state;
+        }
+    }
+
+    fn step_answered(
+        &mut self,
+        now: Nanos,
+        id: LookupId,
+        rpc: &Rpc<A>,
+        reply: &Reply<'_>,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        let config = self.config.clone();
+        let own = self.id;
+        let Some(lookup) = self.lookup(id) else { return };
+        let contact = Contact {
+            id: rpc.id.unwrap_or(reply.id),
+            address: rpc.to,
+        };
+        let Some((path, place)) = lookup.find(&contact) else {
+            return;
+        };
+        let candidate = &mut lookup.paths[path][place];
+        candidate.state = State::Answered;
+        candidate.token = Token::of(reply.token);
+        let step = candidate.step;
+        if let Some(step) = step {
+            lookup.steps[usize::from(step)].answered_after = Some(now - lookup.began);
+        }
+        lookup.replies += 1;
+        let named = A::contacts(reply);
+        let mut unverified = Vec::new();
+        for contact in named.into_iter().flat_map(|named| named.iter()).take(MAX_NAMED) {
+            if contact.id != own {
+                lookup.offer(path, contact, step, &config);
+            }
+            if Mutant::UnverifiedContacts.is_in(config.mutant) {
+                unverified.push(contact);
+            }
+        }
+        lookup.take_values(rpc.to, reply, out);
+        for contact in unverified {
+            self.table.heard(now, contact, None, &config);
+        }
+        self.advance(now, id, rng, out);
+    }
+
+    /// Asks whom a lookup wants asked, stores what it has to, and ends it when it is over.
+    fn advance(&mut self, now: Nanos, id: LookupId, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        let config = self.config.clone();
+        loop {
+            let Some(lookup) = self.lookup(id) else { return };
+            let Some(ask) = lookup.next(now, &config) else {
+                break;
+            };
+            let request = lookup.request.clone();
+            let target = lookup.target;
+            let to = (ask.contact.address, Some(ask.contact.id));
+            let call = request.step_call(target);
+            self.ask(now, to, Purpose::Step(id), call, rng, out);
+        }
+        let Some(lookup) = self.lookup(id) else { return };
+        if lookup.stage == Stage::Finding && lookup.has_found(&config) {
+            lookup.found_after = now - lookup.began;
+            lookup.stage = Stage::Storing;
+            let request = lookup.request.clone();
+            let holders: Vec<(Contact<A>, Token)> = lookup
+                .closest(&config)
+                .into_iter()
+                .map(|candidate| (candidate.contact, candidate.token.clone()))
+                .collect();
+            for (contact, token) in holders {
+                let Some(call) = request.store_call(token.bytes()) else {
+                    continue;
+                };
+                if let Some(lookup) = self.lookup(id) {
+                    lookup.awaited += 1;
+                }
+                let to = (contact.address, Some(contact.id));
+                self.ask(now, to, Purpose::Store(id), call, rng, out);
+            }
+        }
+        let Some(lookup) = self.lookup(id) else { return };
+        if lookup.stage == Stage::Storing && lookup.awaited == 0 {
+            self.end(now, id, rng, out);
+        }
+    }
+
+    fn store_ended(
+        &mut self,
+        now: Nanos,
+        id: LookupId,
+        refusal: Option<i64>,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        let Some(lookup) = self.lookup(id) else { return };
+        lookup.awaited = lookup.awaited.saturating_sub(1);
+        match refusal {
+            None => lookup.stored += 1,
+            Some(number) => lookup.refused(number),
+        }
+        self.advance(now, id, rng, out);
+    }
+
+    fn end(&mut self, now: Nanos, id: LookupId, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        let place = self.lookups.iter().position(|(_, lookup)| lookup.id == id);
+        let Some(place) = place else { return };
+        let (why, lookup) = self.lookups.swap_remove(place);
+        if self.lookups.is_empty() {
+            self.lookups = Vec::new();
+        }
+        match why {
+            Why::Asked => {
+                let finished = lookup.finished(now, &self.config);
+                out.events.push(Event::Finished(Box::new(finished)));
+            }
+            Why::Join => {
+                self.joining = Some(0);
+                self.fill_next(now, rng, out);
+            }
+            Why::Refresh => self.fill_next(now, rng, out),
+        }
+    }
+
+    /// After a start the buckets far away are filled, one after another (Maymounkov and Mazières 2002, section 2.3).
+    fn fill_next(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        let Some(depth) = self.joining else { return };
+        if depth >= self.table.depth() {
+            self.joining = None;
+            return;
+        }
+        self.joining = Some(depth + 1);
+        let target = self.target_in(depth, rng);
+        self.begin(now, Why::Refresh, target, Request::FindNode { target }, rng, out);
+    }
+
+    /// What must hold whatever happens.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn check(&self) {
+        self.table.check(&self.config);
+        assert!(self.rpcs.len() <= crate::rpc::MAX_UNDER_WAY, "queries are bounded");
+        for (_, lookup) in &self.lookups {
+            assert!(
+                lookup.steps.len() <= self.config.lookup_queries,
+                "a lookup has a budget"
+            );
+        }
+    }
+
+    /// Bytes that it takes, its own and on the heap; the configuration, which many share, is left out.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.table.heap_bytes()
+            + self.rpcs.heap_bytes()
+            + self.proven.heap_bytes()
+            + self.lookups.capacity() * size_of::<(Why, Lookup<A>)>()
+            + self.seeds.capacity() * size_of::<A>()
+    }
+}
+
+/// Most contacts of one reply that are looked at.
+const MAX_NAMED: usize = 32;
+
+/// Writes a reply in at most `limit` bytes: what does not fit of peers and contacts is left out, the farthest first.
+fn fit(message: Message<'_>, limit: usize, bytes: &mut Vec<u8>) -> Result<(), crate::krpc::TooLong> {
+    match message.encode_within(limit, bytes) {
+        Ok(()) => Ok(()),
+        Err(too_long) => match message.without_contacts(too_long.length - limit) {
+            Some(shorter) => shorter.encode_within(limit, bytes),
+            None => Err(too_long),
+        },
+    }
+}
+
+impl<A: Endpoint> Lookup<A> {
+    fn refused(&mut self, number: i64) {
+        match self.refusals.iter_mut().find(|(known, _)| *known == number) {
+            Some((_, count)) => *count += 1,
+            None => self.refusals.push((number, 1)),
+        }
+    }
+
+    fn finished(&self, now: Nanos, config: &Config) -> Finished<A> {
+        let closest = self.closest(config);
+        let (hops, path) = self.way_to(closest.first().and_then(|closest| closest.step));
+        Finished {
+            lookup: self.id,
+            target: self.target,
+            closest: closest.into_iter().map(|c| c.contact).collect(),
+            steps: self.steps.clone(),
+            replies: self.replies,
+            took: now - self.began,
+            found_after: self.found_after,
+            path,
+            hops,
+            stored: self.stored,
+            refusals: self.refusals.clone(),
+            is_cut_short: self.is_cut_short,
+        }
+    }
+}
+
+/// The families that a node's reply may speak of.
+pub(crate) fn family(address: SocketAddr) -> Want {
+    Want::of_source(address)
+}
