@@ -62,6 +62,9 @@ pub enum ErrorKind {
     /// More than [`ELEMENT_LIMIT`] elements.
     #[error("more than {ELEMENT_LIMIT} elements")]
     TooManyElements,
+    /// A list or dictionary goes beyond the first four gibibytes.
+    #[error("too long")]
+    TooLong,
     /// Something follows the value.
     #[error("something follows the value")]
     TrailingBytes,
@@ -166,12 +169,33 @@ enum Container {
     Dictionary,
 }
 
-/// A list or dictionary that is open while a value is skipped.
-#[derive(Clone, Copy)]
-struct Level<'a> {
-    container: Container,
-    /// The key before, in a dictionary.
-    last: Option<&'a [u8]>,
+/// The lists and dictionaries that are open while a value is skipped. It is small, since it is set up for each of them.
+struct Levels {
+    /// How many there are.
+    height: usize,
+    /// A bit for each that is a dictionary, the outermost being the lowest.
+    dictionaries: u32,
+    /// Where the last key is, and how long, in each that is a dictionary. A key never stands at the start of the input,
+    /// so zero is none.
+    last: [(u32, u32); DEPTH_LIMIT],
+}
+
+const _: () = assert!(DEPTH_LIMIT <= u32::BITS as usize, "levels have a bit each");
+
+impl Levels {
+    fn open(&mut self, container: Container) {
+        let bit = 1 << self.height;
+        match container {
+            Container::List => self.dictionaries &= !bit,
+            Container::Dictionary => self.dictionaries |= bit,
+        }
+        self.last[self.height] = (0, 0);
+        self.height += 1;
+    }
+
+    fn is_dictionary(&self) -> bool {
+        self.dictionaries & 1 << (self.height - 1) != 0
+    }
 }
 
 /// Reads elements one after another.
@@ -213,7 +237,11 @@ impl<'a> Decoder<'a> {
     }
 
     /// The next key of the dictionary that was entered; `None` leaves it.
+    #[inline]
     pub fn key(&mut self) -> Result<Option<&'a [u8]>, Error> {
+        if let Some(key) = self.short_string() {
+            return Ok(Some(key));
+        }
         let start = self.at;
         match self.token()? {
             Token::Bytes(key) => Ok(Some(key)),
@@ -223,14 +251,22 @@ impl<'a> Decoder<'a> {
     }
 
     /// The value that comes next.
+    #[inline]
     pub fn value(&mut self) -> Result<Value<'a>, Error> {
+        if let Some(bytes) = self.short_string() {
+            return Ok(Value::Bytes(bytes));
+        }
         let start = self.at;
         let token = self.token()?;
         self.value_of(token, start)
     }
 
     /// The next element of the list that was entered; `None` leaves it.
+    #[inline]
     pub fn element(&mut self) -> Result<Option<Value<'a>>, Error> {
+        if let Some(bytes) = self.short_string() {
+            return Ok(Some(Value::Bytes(bytes)));
+        }
         let start = self.at;
         match self.token()? {
             Token::Close => Ok(None),
@@ -289,40 +325,69 @@ impl<'a> Decoder<'a> {
 
     /// Reads to the end of a list or dictionary that was just entered, and says whether what is in it is canonical.
     fn skip(&mut self, container: Container) -> Result<bool, Error> {
-        let open = |container| Level {
-            container,
-            last: None,
+        let mut levels = Levels {
+            height: 0,
+            dictionaries: 0,
+            last: [(0, 0); DEPTH_LIMIT],
         };
-        let mut levels = [open(container); DEPTH_LIMIT];
-        let mut height = 1;
+        levels.open(container);
         let mut is_canonical = true;
-        while height > 0 {
-            let level = &mut levels[height - 1];
-            if level.container == Container::Dictionary {
+        while levels.height > 0 {
+            let is_dictionary = levels.is_dictionary();
+            if is_dictionary {
                 let Some(key) = self.key()? else {
-                    height -= 1;
+                    levels.height -= 1;
                     continue;
                 };
-                is_canonical &= level.last.is_none_or(|last| last < key);
-                level.last = Some(key);
+                let (start, length) = levels.last[levels.height - 1];
+                let (start, length) = (start as usize, length as usize);
+                let is_first = start == 0;
+                is_canonical &= is_first || self.input[start..start + length] < *key;
+                // The key ends where the reader is.
+                let Ok(end) = u32::try_from(self.at) else {
+                    return Err(error(self.at, ErrorKind::TooLong));
+                };
+                let length = key.len() as u32;
+                levels.last[levels.height - 1] = (end - length, length);
             }
-            let is_list = level.container == Container::List;
+            if self.short_string().is_some() {
+                continue;
+            }
             let start = self.at;
             match self.token()? {
                 Token::Integer(_) | Token::Bytes(_) => {}
-                Token::Open(container) => {
-                    // `token` refuses what is deeper than the limit, and that counts these levels too.
-                    levels[height] = open(container);
-                    height += 1;
+                // `token` refuses what is deeper than the limit, and that counts these levels too.
+                Token::Open(container) => levels.open(container),
+                Token::Close if is_dictionary => {
+                    return Err(error(start, ErrorKind::MissingValue));
                 }
-                Token::Close if is_list => height -= 1,
-                Token::Close => return Err(error(start, ErrorKind::MissingValue)),
+                Token::Close => levels.height -= 1,
             }
         }
         Ok(is_canonical)
     }
 
-    #[inline]
+    /// The string that comes next, if it is what nearly all are: well-formed and of less than a hundred bytes. What it
+    /// is otherwise, [`Decoder::token`] finds out.
+    #[inline(always)]
+    fn short_string(&mut self) -> Option<&'a [u8]> {
+        let digit = |byte: u8| usize::from(byte.wrapping_sub(b'0'));
+        let (length, rest) = match *self.input.get(self.at..)? {
+            [a, b':', ref rest @ ..] if digit(a) < 10 => (digit(a), rest),
+            [a, b, b':', ref rest @ ..] if (1..10).contains(&digit(a)) && digit(b) < 10 => {
+                (10 * digit(a) + digit(b), rest)
+            }
+            _ => return None,
+        };
+        if self.elements == ELEMENT_LIMIT {
+            return None;
+        }
+        let bytes = rest.get(..length)?;
+        self.elements += 1;
+        self.at = self.input.len() - rest.len() + length;
+        Some(bytes)
+    }
+
     fn token(&mut self) -> Result<Token<'a>, Error> {
         let start = self.at;
         let Some(&first) = self.input.get(start) else {
@@ -355,7 +420,6 @@ impl<'a> Decoder<'a> {
         Ok(Token::Open(container))
     }
 
-    #[inline]
     fn bytes(&mut self) -> Result<&'a [u8], Error> {
         let start = self.at;
         let rest = &self.input[start..];

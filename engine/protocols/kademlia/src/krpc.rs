@@ -19,7 +19,7 @@ mod error;
 mod query;
 mod reply;
 
-pub use compact::{Contact, ContactV4, ContactV6, Contacts, Endpoint, Ids, Peers};
+pub use compact::{Contact, ContactV4, ContactV6, Contacts, Endpoint, Ids, Peers, PeersIter};
 pub use error::{ErrorCode, ErrorReply, Malformed, Problem, TooLong};
 pub use query::{AnnouncedPort, Call, MutablePut, Put, Query, Want};
 pub use reply::{

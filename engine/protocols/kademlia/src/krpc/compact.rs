@@ -2,9 +2,10 @@
 
 use super::{Problem, bencode};
 use crate::Id;
-use crate::bencode::{List, Raw, Value};
+use crate::bencode::{Decoder, List, Raw, Value};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::slice;
 
 mod sealed {
     pub trait Sealed {}
@@ -83,6 +84,7 @@ impl Endpoint for SocketAddrV6 {
 }
 
 /// The address of either family that a compact form is, by its length.
+#[inline]
 pub(super) fn any_address(bytes: &[u8]) -> Option<SocketAddr> {
     match bytes.len() {
         SocketAddrV4::LEN => SocketAddrV4::read(bytes).map(SocketAddr::V4),
@@ -272,32 +274,19 @@ impl<'a> Peers<'a> {
     }
 
     /// Those that can be contacted.
-    pub fn iter(&self) -> impl Iterator<Item = SocketAddr> + 'a {
-        let (list, v4, v6): (Option<Raw<'a>>, &'a [_], &'a [_]) = match self.0 {
-            PeersForm::List(list) => (Some(list), &[], &[]),
-            PeersForm::V4(v4) => (None, v4, &[]),
-            PeersForm::V6(v6) => (None, &[], v6),
-        };
-        let received = list.into_iter().flat_map(|list| {
-            let mut decoder = list.decoder();
-            // It was read before, so it is well-formed.
-            let is_list = decoder.list().is_ok();
-            std::iter::from_fn(move || match is_list {
-                true => decoder.element().ok().flatten(),
-                false => None,
-            })
-            .filter_map(|value| match value {
-                Value::Bytes(bytes) => any_address(bytes),
-                _ => None,
-            })
-        });
-        received
-            .chain(v4.iter().map(|address| SocketAddr::V4(*address)))
-            .chain(v6.iter().map(|address| SocketAddr::V6(*address)))
-            .filter(|address| match address {
-                SocketAddr::V4(address) => address.is_contactable(),
-                SocketAddr::V6(address) => address.is_contactable(),
-            })
+    pub fn iter(&self) -> PeersIter<'a> {
+        PeersIter(match self.0 {
+            PeersForm::List(list) => {
+                let mut decoder = list.decoder();
+                match decoder.list() {
+                    Ok(()) => PeersIterForm::List(decoder),
+                    // It was read before, so it is a list.
+                    Err(_) => PeersIterForm::V4([].iter()),
+                }
+            }
+            PeersForm::V4(peers) => PeersIterForm::V4(peers.iter()),
+            PeersForm::V6(peers) => PeersIterForm::V6(peers.iter()),
+        })
     }
 
     /// Whether the reply has no list of peers.
@@ -335,6 +324,43 @@ impl<'a> Peers<'a> {
             PeersForm::List(list) => out.extend_from_slice(list.bytes()),
             PeersForm::V4(peers) => bencode::write_list(out, |list| each(peers, list)),
             PeersForm::V6(peers) => bencode::write_list(out, |list| each(peers, list)),
+        }
+    }
+}
+
+/// Goes over [`Peers`].
+#[derive(Clone, Debug)]
+pub struct PeersIter<'a>(PeersIterForm<'a>);
+
+#[derive(Clone, Debug)]
+enum PeersIterForm<'a> {
+    List(Decoder<'a>),
+    V4(slice::Iter<'a, SocketAddrV4>),
+    V6(slice::Iter<'a, SocketAddrV6>),
+}
+
+impl Iterator for PeersIter<'_> {
+    type Item = SocketAddr;
+
+    #[inline]
+    fn next(&mut self) -> Option<SocketAddr> {
+        loop {
+            let address = match &mut self.0 {
+                PeersIterForm::List(decoder) => match decoder.element() {
+                    Ok(Some(Value::Bytes(bytes))) => any_address(bytes),
+                    Ok(Some(_)) => None,
+                    Ok(None) | Err(_) => return None,
+                },
+                PeersIterForm::V4(peers) => peers.next().map(|peer| Some(SocketAddr::V4(*peer)))?,
+                PeersIterForm::V6(peers) => peers.next().map(|peer| Some(SocketAddr::V6(*peer)))?,
+            };
+            let is_contactable = address.is_some_and(|address| match address {
+                SocketAddr::V4(address) => address.is_contactable(),
+                SocketAddr::V6(address) => address.is_contactable(),
+            });
+            if is_contactable {
+                return address;
+            }
         }
     }
 }
