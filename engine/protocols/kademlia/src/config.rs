@@ -31,6 +31,8 @@ pub struct Config {
     /// How many contacts of one network (IPv4: /24, IPv6: /64) a bucket holds. Loopback and private networks are
     /// exempt.
     pub per_network: usize,
+    /// Addresses of which is remembered that they have answered: they are told more than they ask for.
+    pub proven: usize,
     /// Name of the client in every message: two letters, two characters of a version (BEP 20).
     pub version: Option<[u8; 4]>,
     /// A bug to plant; has an effect only where debug assertions are on.
@@ -52,6 +54,7 @@ impl Default for Config {
             read_only: false,
             secure_ids: false,
             per_network: 2,
+            proven: 512,
             version: None,
             mutant: None,
         }
@@ -93,7 +96,6 @@ impl Mutant {
         cfg!(debug_assertions) && planted == Some(self)
     }
 }
-
 
 /// The network that an address is in, or `None` for one that is exempt: on this machine or in a private network.
 pub(crate) fn network_of(address: SocketAddr) -> Option<u64> {

@@ -37,6 +37,8 @@ pub const DATAGRAM_LIMIT_BYTES: usize = 2_048;
 pub const REPLY_LIMIT_BYTES: usize = 1_024;
 /// The longest reply with a value of BEP 44, in bytes: what an Ethernet frame carries over IPv6.
 pub const ITEM_REPLY_LIMIT_BYTES: usize = 1_452;
+/// Bytes of a key that pads a message, and of the length of what it has.
+const PADDING_OVERHEAD: usize = 3 + 4;
 /// The longest transaction id, in bytes. Nodes in use have two to twenty.
 pub const TRANSACTION_LIMIT_BYTES: usize = 32;
 /// The longest write token, in bytes. Nodes in use have four to twenty.
@@ -194,6 +196,45 @@ impl<'a> Message<'a> {
         Message { body, ..*self }.encode(out);
         assert!(out.len() - start <= limit, "peers were left out");
         Ok(())
+    }
+
+    /// Appends a query to `out` that is `length` bytes long or longer: made so with a key that means nothing, which is
+    /// passed over by who reads it. An answer to somebody unknown is no longer than his question.
+    pub fn encode_padded(&self, length: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.encode(out);
+        // `1:z`, the length and its colon, and the padding, before the last `e`.
+        let missing = length.saturating_sub(out.len() - start + PADDING_OVERHEAD);
+        if missing == 0 {
+            return;
+        }
+        let end = out.pop();
+        assert_eq!(end, Some(b'e'), "a message is a dictionary");
+        bencode::write_bytes(out, b"z");
+        let begin = out.len();
+        bencode::write_bytes(out, &[0; DATAGRAM_LIMIT_BYTES][..missing]);
+        debug_assert!(out.len() - begin > missing, "with its length");
+        out.push(b'e');
+    }
+
+    /// The same reply with `excess` bytes of contacts less, or more, the last ones first; `None` when it has not so many.
+    pub fn without_contacts(&self, excess: usize) -> Option<Message<'a>> {
+        let Body::Reply(reply) = self.body else {
+            return None;
+        };
+        let mut shorter = reply;
+        // Of the shorter list of bytes the length that stands before it may become shorter, too: that is more, not less.
+        if let Some(nodes) = reply.nodes.filter(|nodes| nodes.byte_len() >= excess) {
+            shorter.nodes = Some(nodes.without_last(excess.div_ceil(ContactV4::LEN)));
+        } else if let Some(nodes) = reply.nodes6.filter(|nodes| nodes.byte_len() >= excess) {
+            shorter.nodes6 = Some(nodes.without_last(excess.div_ceil(ContactV6::LEN)));
+        } else {
+            return None;
+        }
+        Some(Message {
+            body: Body::Reply(shorter),
+            ..*self
+        })
     }
 
     fn write_requester(&self, top: &mut Dictionary<'_, '_>) {

@@ -11,12 +11,27 @@
 
 pub mod bencode;
 pub mod bloom;
+mod config;
 mod hex;
 mod id;
 pub mod item;
 pub mod krpc;
+mod lookup;
 pub mod magnet;
+mod node;
+mod output;
+mod proven;
+mod rpc;
 pub mod secure_id;
+mod table;
 
+pub use config::{Config, MAX_PATHS, Mutant, Nanos};
 pub use id::{Distance, Id, IdError};
 pub use krpc::Message;
+pub use lookup::{MAX_PEERS, PutRequest, Request, SignedPut};
+pub use node::{MAX_SEEDS, Node, Refused};
+pub use output::{Event, Finished, LookupId, Outbox, Step};
+pub use rpc::MAX_UNDER_WAY;
+pub use table::{
+    BAD_AFTER, Health, Heard, MAX_SPARES, QUESTIONABLE_AFTER, REFRESH_AFTER, RoundTrips, Table,
+};

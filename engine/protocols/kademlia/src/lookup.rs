@@ -7,9 +7,11 @@
 
 use crate::{
     Distance, Id,
+    bencode::Raw,
     config::{Config, Nanos, distance},
-    krpc::{Contact, Endpoint},
-    output::{LookupId, Step},
+    item::{self, Found, ItemError, MutableItem},
+    krpc::{AnnouncedPort, Call, Contact, Endpoint, MutablePut, Put, Reply},
+    output::{Event, LookupId, Outbox, Step},
 };
 
 /// Most candidates that a path keeps which were not asked yet, in multiples of k.
@@ -165,19 +167,14 @@ pub(crate) struct Lookup<A> {
     pub is_cut_short: bool,
     /// The best version that was told, of a mutable item.
     pub version: Option<i64>,
+    /// An item was told.
+    pub is_told: bool,
     /// It has what it looked for.
     pub is_satisfied: bool,
     /// Peers that were told.
     pub told: Vec<std::net::SocketAddr>,
     /// One list a path, closest first.
     pub paths: Vec<Vec<Candidate<A>>>,
-}
-
-/// A node to ask now.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask<A> {
-    pub contact: Contact<A>,
-    pub step: u16,
 }
 
 impl<A: Endpoint> Lookup<A> {
@@ -196,6 +193,7 @@ impl<A: Endpoint> Lookup<A> {
             steps: Vec::new(),
             is_cut_short: false,
             version: None,
+            is_told: false,
             is_satisfied: false,
             told: Vec::new(),
             paths: vec![Vec::new(); paths.max(1)],
@@ -212,9 +210,10 @@ impl<A: Endpoint> Lookup<A> {
 
     /// Whether somebody has named it before, or one at its address.
     pub fn is_known(&self, contact: &Contact<A>) -> bool {
-        self.paths.iter().flatten().any(|known| {
-            known.contact.id == contact.id || known.contact.address == contact.address
-        })
+        self.paths
+            .iter()
+            .flatten()
+            .any(|known| known.contact.id == contact.id || known.contact.address == contact.address)
     }
 
     /// Somebody has named a node.
@@ -271,7 +270,7 @@ impl<A: Endpoint> Lookup<A> {
     }
 
     /// Whom to ask next, if a path has a slot for it.
-    pub fn next(&mut self, now: Nanos, config: &Config) -> Option<Ask<A>> {
+    pub fn next(&mut self, now: Nanos, config: &Config) -> Option<Contact<A>> {
         if self.stage != Stage::Finding || self.is_satisfied {
             return None;
         }
@@ -307,10 +306,7 @@ impl<A: Endpoint> Lookup<A> {
                 asked_after: now - self.began,
                 answered_after: None,
             });
-            return Some(Ask {
-                contact: candidate.contact,
-                step,
-            });
+            return Some(candidate.contact);
         }
         None
     }
@@ -347,8 +343,7 @@ impl<A: Endpoint> Lookup<A> {
     /// The closest nodes that have answered.
     pub fn closest(&self, config: &Config) -> Vec<&Candidate<A>> {
         let all = self.paths.iter().flatten();
-        let mut answered: Vec<&Candidate<A>> =
-            all.filter(|c| c.state == State::Answered).collect();
+        let mut answered: Vec<&Candidate<A>> = all.filter(|c| c.state == State::Answered).collect();
         answered.sort_unstable_by_key(|candidate| candidate.distance);
         answered.truncate(config.k);
         answered
@@ -367,5 +362,171 @@ impl<A: Endpoint> Lookup<A> {
             at = step.named_by;
         }
         (hops, took)
+    }
+}
+
+impl Request {
+    /// What is looked for; what cannot be is refused.
+    pub(crate) fn target(&self) -> Result<Id, ItemError> {
+        match self {
+            Request::FindNode { target }
+            | Request::Get { target, .. }
+            | Request::Sample { target } => Ok(*target),
+            Request::GetPeers { info_hash, .. } | Request::Announce { info_hash, .. } => {
+                Ok(*info_hash)
+            }
+            Request::Put(put) => {
+                let value = put.raw().ok_or(ItemError::NotCanonical)?;
+                match &put.mutable {
+                    None => {
+                        item::check_value(value)?;
+                        Ok(item::immutable_target(value))
+                    }
+                    Some(signed) => {
+                        let signed = signed.item(value);
+                        signed.verify()?;
+                        Ok(signed.target())
+                    }
+                }
+            }
+        }
+    }
+
+    /// What every node on the way is asked.
+    pub(crate) fn step_call(&self, target: Id) -> Call<'static> {
+        match self {
+            Request::FindNode { .. } => Call::FindNode { target, want: None },
+            Request::GetPeers { no_seeds, .. } => Call::GetPeers {
+                info_hash: target,
+                want: None,
+                no_seeds: *no_seeds,
+                scrape: false,
+            },
+            Request::Announce { .. } => Call::GetPeers {
+                info_hash: target,
+                want: None,
+                no_seeds: false,
+                scrape: false,
+            },
+            Request::Get { .. } | Request::Put(_) => Call::Get {
+                target,
+                sequence: None,
+                want: None,
+            },
+            Request::Sample { .. } => Call::SampleInfohashes { target, want: None },
+        }
+    }
+
+    /// What the closest nodes are asked to store, with the token that they have given out.
+    pub(crate) fn store_call<'a>(&'a self, token: Option<&'a [u8]>) -> Option<Call<'a>> {
+        let token = token?;
+        match self {
+            Request::Announce {
+                info_hash,
+                port,
+                is_seed,
+            } => Some(Call::AnnouncePeer {
+                info_hash: *info_hash,
+                port: match *port {
+                    Some(port) => AnnouncedPort::Given(port),
+                    None => AnnouncedPort::Implied { fallback: None },
+                },
+                token,
+                is_seed: *is_seed,
+            }),
+            Request::Put(put) => Some(Call::Put(Put {
+                token,
+                value: put.raw()?,
+                mutable: put.mutable.as_ref().map(SignedPut::call),
+            })),
+            _ => None,
+        }
+    }
+}
+
+impl PutRequest {
+    fn raw(&self) -> Option<Raw<'_>> {
+        Raw::parse(&self.value).ok()
+    }
+}
+
+impl SignedPut {
+    fn call(&self) -> MutablePut<'_> {
+        MutablePut {
+            key: &self.key,
+            salt: &self.salt,
+            sequence: self.sequence,
+            signature: &self.signature,
+            cas: self.cas,
+        }
+    }
+
+    fn item<'a>(&'a self, value: Raw<'a>) -> MutableItem<'a> {
+        MutableItem::of_put(self.call(), value)
+    }
+}
+
+/// Most peers that one lookup tells.
+pub const MAX_PEERS: usize = 2_000;
+
+impl<A: Endpoint> Lookup<A> {
+    /// Tells what a reply has of what is looked for.
+    pub fn take_values(&mut self, from: Contact<A>, reply: &Reply<'_>, out: &mut Outbox<A>) {
+        let lookup = self.id;
+        match &self.request {
+            Request::GetPeers { .. } | Request::Announce { .. } => {
+                let mut peers = Vec::new();
+                for peer in reply.peers.iter() {
+                    if self.told.len() >= MAX_PEERS {
+                        break;
+                    }
+                    if let Err(place) = self.told.binary_search(&peer) {
+                        self.told.insert(place, peer);
+                        peers.push(peer);
+                    }
+                }
+                if !peers.is_empty() {
+                    out.events.push(Event::Peers { lookup, peers });
+                }
+            }
+            Request::Get {
+                target,
+                salt,
+                is_mutable,
+            } => {
+                let Ok(found) = Found::verify(&reply.item, *target, salt) else {
+                    return;
+                };
+                let (value, version) = match found {
+                    Found::Immutable(value) => (value, None),
+                    Found::Mutable(item) => (item.value, Some((item.sequence, *item.signature))),
+                };
+                let sequence = version.map(|(sequence, _)| sequence);
+                if self.is_told && self.version >= sequence {
+                    return;
+                }
+                self.is_told = true;
+                self.version = sequence;
+                // Of what cannot change the first one will do.
+                self.is_satisfied = !is_mutable && version.is_none();
+                out.events.push(Event::Item {
+                    lookup,
+                    value: value.bytes().to_vec(),
+                    version,
+                });
+            }
+            Request::Sample { .. } => {
+                if let Some(samples) = reply.samples {
+                    out.events.push(Event::Samples {
+                        lookup,
+                        from,
+                        ids: samples.ids.iter().take(MAX_PEERS).collect(),
+                        total: samples.total,
+                        interval: samples.interval,
+                    });
+                }
+            }
+            Request::FindNode { .. } | Request::Put(_) => {}
+        }
     }
 }

@@ -3,15 +3,14 @@
 use crate::{
     Id,
     config::{Config, MINUTE, Mutant, Nanos, SECOND},
-    krpc::{Body, Call, Contact, Endpoint, ErrorReply, Message, Query, Reply, Want},
+    krpc::{Body, Call, Contact, Contacts, Endpoint, ErrorReply, Message, Query, Reply},
     lookup::{Lookup, Request, Stage, State, Token},
     output::{Event, Finished, LookupId, Outbox},
     proven::Proven,
     rpc::{Overdue, Purpose, Rpc, Rpcs},
-    table::{Heard, Health, Table},
+    table::{Health, Heard, Table},
 };
 use rand::RngCore;
-use std::net::SocketAddr;
 use thiserror::Error;
 
 /// Most addresses of nodes to begin with that are remembered.
@@ -114,14 +113,15 @@ impl<A: Endpoint> Node<A> {
         self.rpcs.len()
     }
 
+    /// Enters a contact that answered at `answered`, as this node or one before it saw: from a table that was saved, or
+    /// from somebody who knows all.
+    pub fn adopt(&mut self, answered: Nanos, contact: Contact<A>) {
+        let config = self.config.clone();
+        self.table.heard(answered, contact, None, &config);
+    }
+
     /// Tells it of nodes to begin with, and begins.
-    pub fn join(
-        &mut self,
-        now: Nanos,
-        seeds: &[A],
-        rng: &mut dyn RngCore,
-        out: &mut Outbox<A>,
-    ) {
+    pub fn join(&mut self, now: Nanos, seeds: &[A], rng: &mut dyn RngCore, out: &mut Outbox<A>) {
         for seed in seeds.iter().take(MAX_SEEDS) {
             if !self.seeds.contains(seed) && self.seeds.len() < MAX_SEEDS {
                 self.seeds.push(*seed);
@@ -153,7 +153,14 @@ impl<A: Endpoint> Node<A> {
             return;
         }
         let target = self.id;
-        self.begin(now, Why::Join, target, Request::FindNode { target }, rng, out);
+        self.begin(
+            now,
+            Why::Join,
+            target,
+            Request::FindNode { target },
+            rng,
+            out,
+        );
     }
 
     /// Begins a lookup; how it goes is told by events that have its name.
@@ -241,7 +248,14 @@ impl<A: Endpoint> Node<A> {
         let config = self.config.clone();
         while let Some(depth) = self.table.take_stale(now, &config) {
             let target = self.target_in(depth, rng);
-            self.begin(now, Why::Refresh, target, Request::FindNode { target }, rng, out);
+            self.begin(
+                now,
+                Why::Refresh,
+                target,
+                Request::FindNode { target },
+                rng,
+                out,
+            );
         }
         if self.table.is_deserted() && self.rejoin_at == Nanos::MAX {
             self.rejoin_at = now;
@@ -340,7 +354,7 @@ impl<A: Endpoint> Node<A> {
         }
         let mut reply = Reply::new(self.id);
         if target.is_some() {
-            A::put_contacts(&mut reply, &contacts);
+            A::put_contacts(&mut reply, Contacts::from(&contacts[..]));
         }
         let answer = Message::reply(message.transaction, reply);
         self.send(from, answer, asked_bytes, now, out);
@@ -432,7 +446,7 @@ impl<A: Endpoint> Node<A> {
         };
         let took = now - rpc.sent;
         self.rpcs.measured(took);
-        self.proven.add(now, from);
+        self.proven.add(now, from, self.config.proven);
         let contact = Contact {
             id: reply.id,
             address: from,
@@ -465,7 +479,7 @@ impl<A: Endpoint> Node<A> {
         let Some(rpc) = self.rpcs.answered(from, message.transaction, mutant) else {
             return;
         };
-        self.proven.add(now, from);
+        self.proven.add(now, from, self.config.proven);
         match rpc.purpose {
             Purpose::Store(lookup) => {
                 let number = error.code.number();
@@ -545,7 +559,9 @@ impl<A: Endpoint> Node<A> {
         let Some(contact) = rpc.id.map(|id| Contact { id, address }) else {
             return;
         };
-        let Some(lookup) = self.lookup(id) else { return };
+        let Some(lookup) = self.lookup(id) else {
+            return;
+        };
         if let Some((path, place)) = lookup.find(&contact) {
             lookup.paths[path][place].state = state;
         }
@@ -562,7 +578,9 @@ impl<A: Endpoint> Node<A> {
     ) {
         let config = self.config.clone();
         let own = self.id;
-        let Some(lookup) = self.lookup(id) else { return };
+        let Some(lookup) = self.lookup(id) else {
+            return;
+        };
         let contact = Contact {
             id: rpc.id.unwrap_or(reply.id),
             address: rpc.to,
@@ -580,7 +598,11 @@ impl<A: Endpoint> Node<A> {
         lookup.replies += 1;
         let named = A::contacts(reply);
         let mut unverified = Vec::new();
-        for contact in named.into_iter().flat_map(|named| named.iter()).take(MAX_NAMED) {
+        for contact in named
+            .into_iter()
+            .flat_map(|named| named.iter())
+            .take(MAX_NAMED)
+        {
             if contact.id != own {
                 lookup.offer(path, contact, step, &config);
             }
@@ -588,7 +610,7 @@ impl<A: Endpoint> Node<A> {
                 unverified.push(contact);
             }
         }
-        lookup.take_values(rpc.to, reply, out);
+        lookup.take_values(contact, reply, out);
         for contact in unverified {
             self.table.heard(now, contact, None, &config);
         }
@@ -599,17 +621,21 @@ impl<A: Endpoint> Node<A> {
     fn advance(&mut self, now: Nanos, id: LookupId, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
         let config = self.config.clone();
         loop {
-            let Some(lookup) = self.lookup(id) else { return };
-            let Some(ask) = lookup.next(now, &config) else {
+            let Some(lookup) = self.lookup(id) else {
+                return;
+            };
+            let Some(contact) = lookup.next(now, &config) else {
                 break;
             };
             let request = lookup.request.clone();
             let target = lookup.target;
-            let to = (ask.contact.address, Some(ask.contact.id));
+            let to = (contact.address, Some(contact.id));
             let call = request.step_call(target);
             self.ask(now, to, Purpose::Step(id), call, rng, out);
         }
-        let Some(lookup) = self.lookup(id) else { return };
+        let Some(lookup) = self.lookup(id) else {
+            return;
+        };
         if lookup.stage == Stage::Finding && lookup.has_found(&config) {
             lookup.found_after = now - lookup.began;
             lookup.stage = Stage::Storing;
@@ -630,7 +656,9 @@ impl<A: Endpoint> Node<A> {
                 self.ask(now, to, Purpose::Store(id), call, rng, out);
             }
         }
-        let Some(lookup) = self.lookup(id) else { return };
+        let Some(lookup) = self.lookup(id) else {
+            return;
+        };
         if lookup.stage == Stage::Storing && lookup.awaited == 0 {
             self.end(now, id, rng, out);
         }
@@ -644,7 +672,9 @@ impl<A: Endpoint> Node<A> {
         rng: &mut dyn RngCore,
         out: &mut Outbox<A>,
     ) {
-        let Some(lookup) = self.lookup(id) else { return };
+        let Some(lookup) = self.lookup(id) else {
+            return;
+        };
         lookup.awaited = lookup.awaited.saturating_sub(1);
         match refusal {
             None => lookup.stored += 1,
@@ -682,7 +712,14 @@ impl<A: Endpoint> Node<A> {
         }
         self.joining = Some(depth + 1);
         let target = self.target_in(depth, rng);
-        self.begin(now, Why::Refresh, target, Request::FindNode { target }, rng, out);
+        self.begin(
+            now,
+            Why::Refresh,
+            target,
+            Request::FindNode { target },
+            rng,
+            out,
+        );
     }
 
     /// What must hold whatever happens.
@@ -691,7 +728,10 @@ impl<A: Endpoint> Node<A> {
     /// When it does not.
     pub fn check(&self) {
         self.table.check(&self.config);
-        assert!(self.rpcs.len() <= crate::rpc::MAX_UNDER_WAY, "queries are bounded");
+        assert!(
+            self.rpcs.len() <= crate::rpc::MAX_UNDER_WAY,
+            "queries are bounded"
+        );
         for (_, lookup) in &self.lookups {
             assert!(
                 lookup.steps.len() <= self.config.lookup_queries,
@@ -715,7 +755,11 @@ impl<A: Endpoint> Node<A> {
 const MAX_NAMED: usize = 32;
 
 /// Writes a reply in at most `limit` bytes: what does not fit of peers and contacts is left out, the farthest first.
-fn fit(message: Message<'_>, limit: usize, bytes: &mut Vec<u8>) -> Result<(), crate::krpc::TooLong> {
+fn fit(
+    message: Message<'_>,
+    limit: usize,
+    bytes: &mut Vec<u8>,
+) -> Result<(), crate::krpc::TooLong> {
     match message.encode_within(limit, bytes) {
         Ok(()) => Ok(()),
         Err(too_long) => match message.without_contacts(too_long.length - limit) {
@@ -751,9 +795,4 @@ impl<A: Endpoint> Lookup<A> {
             is_cut_short: self.is_cut_short,
         }
     }
-}
-
-/// The families that a node's reply may speak of.
-pub(crate) fn family(address: SocketAddr) -> Want {
-    Want::of_source(address)
 }

@@ -99,6 +99,8 @@ pub struct Step<A> {
 pub struct Outbox<A> {
     pub(crate) bytes: Vec<u8>,
     datagrams: Vec<(A, Range<u32>)>,
+    /// Room for whoever writes an answer.
+    pub(crate) contacts: Vec<Contact<A>>,
     /// What the node said, in order.
     pub events: Vec<Event<A>>,
 }
@@ -108,6 +110,7 @@ impl<A> Default for Outbox<A> {
         Outbox {
             bytes: Vec::new(),
             datagrams: Vec::new(),
+            contacts: Vec::new(),
             events: Vec::new(),
         }
     }

@@ -97,13 +97,6 @@ impl<A> Entry<A> {
     }
 }
 
-/// One that has answered and found no place.
-#[derive(Clone, Copy, Debug)]
-struct Spare<A> {
-    contact: Contact<A>,
-    answered: Tick,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     /// The end of its entries; they begin where those of the one before end.
@@ -146,7 +139,8 @@ pub struct Table<A> {
     own: Id,
     entries: Vec<Entry<A>>,
     buckets: Vec<Bucket>,
-    spares: Vec<Spare<A>>,
+    /// Those that have answered and found no place, the last one last.
+    spares: Vec<Contact<A>>,
 }
 
 impl<A: Endpoint> Table<A> {
@@ -330,13 +324,12 @@ impl<A: Endpoint> Table<A> {
                 self.insert(bucket, entry);
                 return Heard::Entered;
             }
-            self.keep_spare(now, contact, config);
+            self.keep_spare(contact, config);
             // The one that has been silent for longest, if any has been for too long.
             let entries = self.entries[range].iter_mut();
             let silent = entries.min_by_key(|entry| entry.answered);
-            let silent = silent.filter(|entry| {
-                !entry.is_checked && entry.answered.age(now) > QUESTIONABLE_AFTER
-            });
+            let silent = silent
+                .filter(|entry| !entry.is_checked && entry.answered.age(now) > QUESTIONABLE_AFTER);
             return Heard::Spare(silent.map(|entry| {
                 entry.is_checked = true;
                 entry.contact
@@ -346,9 +339,8 @@ impl<A: Endpoint> Table<A> {
 
     fn insert(&mut self, bucket: usize, entry: Entry<A>) {
         let end = usize::from(self.buckets[bucket].end);
-        self.spares.retain(|spare| {
-            spare.contact.id != entry.contact.id && spare.contact.address != entry.contact.address
-        });
+        self.spares
+            .retain(|spare| spare.id != entry.contact.id && spare.address != entry.contact.address);
         self.entries.insert(end, entry);
         for bucket in &mut self.buckets[bucket..] {
             bucket.end += 1;
@@ -386,24 +378,23 @@ impl<A: Endpoint> Table<A> {
         let Some(network) = network_of(address.into()) else {
             return true;
         };
-        let is_same_ip = |entry: &Entry<A>| entry.contact.address.into().ip() == address.into().ip();
+        let is_same_ip =
+            |entry: &Entry<A>| entry.contact.address.into().ip() == address.into().ip();
         if self.entries.iter().any(is_same_ip) {
             return false;
         }
-        let of_network = |entry: &&Entry<A>| {
-            network_of(entry.contact.address.into()) == Some(network)
-        };
+        let of_network =
+            |entry: &&Entry<A>| network_of(entry.contact.address.into()) == Some(network);
         let entries = self.entries[self.range(bucket)].iter();
         entries.filter(of_network).count() < config.per_network
     }
 
     /// Remembers a contact that has no place, the last ones of a bucket first.
-    fn keep_spare(&mut self, now: Nanos, contact: Contact<A>, config: &Config) {
-        self.spares.retain(|spare| {
-            spare.contact.id != contact.id && spare.contact.address != contact.address
-        });
+    fn keep_spare(&mut self, contact: Contact<A>, config: &Config) {
+        self.spares
+            .retain(|spare| spare.id != contact.id && spare.address != contact.address);
         let bucket = self.bucket_of(contact.id);
-        let is_here = |spare: &Spare<A>| self.bucket_of(spare.contact.id) == bucket;
+        let is_here = |spare: &Contact<A>| self.bucket_of(spare.id) == bucket;
         let here = self.spares.iter().filter(|spare| is_here(spare)).count();
         let oldest = match here >= config.k {
             true => self.spares.iter().position(is_here),
@@ -412,15 +403,12 @@ impl<A: Endpoint> Table<A> {
         if let Some(oldest) = oldest {
             self.spares.remove(oldest);
         }
-        self.spares.push(Spare {
-            contact,
-            answered: Tick::of(now),
-        });
+        self.spares.push(contact);
     }
 
     /// A contact has not answered. `Some`: a spare that may take its place, once it has answered again.
     pub fn failed(&mut self, contact: &Contact<A>) -> Option<Contact<A>> {
-        self.spares.retain(|spare| spare.contact != *contact);
+        self.spares.retain(|spare| spare != contact);
         let place = self.position(contact.id)?;
         let entry = &mut self.entries[place];
         if entry.contact.address != contact.address {
@@ -435,8 +423,8 @@ impl<A: Endpoint> Table<A> {
         let last = self
             .spares
             .iter()
-            .rposition(|spare| self.bucket_of(spare.contact.id) == bucket)?;
-        Some(self.spares.remove(last).contact)
+            .rposition(|spare| self.bucket_of(spare.id) == bucket)?;
+        Some(self.spares.remove(last))
     }
 
     /// The contacts closest to `target`, best first, at most `count`, appended to `out`: those that answer before those
@@ -509,7 +497,10 @@ impl<A: Endpoint> Table<A> {
         let mut before = 0;
         for bucket in 0..self.buckets.len() {
             let range = self.range(bucket);
-            assert!(range.start == before && range.end >= before, "buckets follow each other");
+            assert!(
+                range.start == before && range.end >= before,
+                "buckets follow each other"
+            );
             before = range.end;
             assert!(
                 range.len() <= self.capacity(bucket, config),
@@ -519,7 +510,10 @@ impl<A: Endpoint> Table<A> {
             for entry in &self.entries[range] {
                 let shared = self.own.shared_bits(entry.contact.id) as usize;
                 let is_last = bucket + 1 == self.buckets.len();
-                assert!(shared == bucket || (is_last && shared > bucket), "in its bucket");
+                assert!(
+                    shared == bucket || (is_last && shared > bucket),
+                    "in its bucket"
+                );
                 assert!(entry.contact.id != self.own, "nobody is its own contact");
             }
         }
@@ -538,6 +532,6 @@ impl<A: Endpoint> Table<A> {
     pub fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry<A>>()
             + self.buckets.capacity() * size_of::<Bucket>()
-            + self.spares.capacity() * size_of::<Spare<A>>()
+            + self.spares.capacity() * size_of::<Contact<A>>()
     }
 }

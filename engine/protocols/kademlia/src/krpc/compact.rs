@@ -31,6 +31,12 @@ pub trait Endpoint:
     ///
     /// Private and loopback addresses are good: whether a node wants them is its own matter.
     fn is_contactable(self) -> bool;
+
+    /// The contacts of this family in a reply.
+    fn contacts<'a>(reply: &super::Reply<'a>) -> Option<Contacts<'a, Self>>;
+
+    /// Puts contacts of this family into a reply.
+    fn put_contacts<'a>(reply: &mut super::Reply<'a>, contacts: Contacts<'a, Self>);
 }
 
 impl Endpoint for SocketAddrV4 {
@@ -57,6 +63,16 @@ impl Endpoint for SocketAddrV4 {
         let ip = self.ip();
         self.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast()
     }
+
+    #[inline]
+    fn contacts<'a>(reply: &super::Reply<'a>) -> Option<Contacts<'a, Self>> {
+        reply.nodes
+    }
+
+    #[inline]
+    fn put_contacts<'a>(reply: &mut super::Reply<'a>, contacts: Contacts<'a, Self>) {
+        reply.nodes = Some(contacts);
+    }
 }
 
 impl Endpoint for SocketAddrV6 {
@@ -80,6 +96,16 @@ impl Endpoint for SocketAddrV6 {
         let ip = self.ip();
         let is_ipv4 = ip.to_ipv4_mapped().is_some();
         self.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_ipv4
+    }
+
+    #[inline]
+    fn contacts<'a>(reply: &super::Reply<'a>) -> Option<Contacts<'a, Self>> {
+        reply.nodes6
+    }
+
+    #[inline]
+    fn put_contacts<'a>(reply: &mut super::Reply<'a>, contacts: Contacts<'a, Self>) {
+        reply.nodes6 = Some(contacts);
     }
 }
 
@@ -189,13 +215,22 @@ impl<'a, A: Endpoint> Contacts<'a, A> {
         Contacts(Form::Compact(bytes))
     }
 
+    /// The same without the last `count`.
+    pub fn without_last(&self, count: usize) -> Contacts<'a, A> {
+        let kept = self.count().saturating_sub(count);
+        Contacts(match self.0 {
+            Form::Compact(bytes) => Form::Compact(&bytes[..kept * Contact::<A>::LEN]),
+            Form::Slice(slice) => Form::Slice(&slice[..kept]),
+        })
+    }
+
     /// How many there are, with those that cannot be contacted.
     pub fn count(&self) -> usize {
         self.0.count(Contact::<A>::LEN)
     }
 
     /// Those that can be contacted.
-    pub fn iter(&self) -> impl Iterator<Item = Contact<A>> + 'a {
+    pub fn iter(&self) -> impl Iterator<Item = Contact<A>> + use<'a, A> {
         iterate(self.0, Contact::<A>::LEN, Contact::read)
             .filter(|contact| contact.address.is_contactable())
     }
