@@ -6,5 +6,6 @@ mod id;
 mod items;
 mod krpc;
 mod mutate;
+mod network;
 mod random;
 mod tree;

@@ -1,0 +1,227 @@
+//! Small networks of nodes that join by the protocol, stepped by hand.
+
+use holdfast_kademlia::{Config, Event, Finished, Id, Nanos, Node, Outbox, Request, krpc::Contact};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+};
+
+const MS: Nanos = 1_000_000;
+const SECOND: Nanos = 1_000 * MS;
+
+type Address = SocketAddrV4;
+
+/// What is under way: when, which in order, to whom, from whom.
+type Datagram = (Nanos, u64, Address, Address, Vec<u8>);
+
+struct Network {
+    now: Nanos,
+    nodes: BTreeMap<Address, Node<Address>>,
+    under_way: BTreeSet<Datagram>,
+    sent: u64,
+    /// Nobody is there, and nobody says so.
+    dead: BTreeSet<Address>,
+    events: Vec<(Address, Event<Address>)>,
+    rng: ChaCha8Rng,
+    out: Outbox<Address>,
+}
+
+fn address(n: u32) -> Address {
+    SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + n), 6881)
+}
+
+impl Network {
+    fn new(seed: u64) -> Self {
+        Network {
+            now: 0,
+            nodes: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            sent: 0,
+            dead: BTreeSet::new(),
+            events: Vec::new(),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            out: Outbox::new(),
+        }
+    }
+
+    /// A network whose nodes have joined one after another through the first.
+    fn joined(seed: u64, count: u32, config: &Config) -> Self {
+        let mut network = Network::new(seed);
+        let config = Arc::new(config.clone());
+        for n in 0..count {
+            let id = Id::random(&mut network.rng);
+            let node = Node::new(id, config.clone(), network.now);
+            network.nodes.insert(address(n), node);
+            if n > 0 {
+                network.with(address(n), |node, now, rng, out| {
+                    node.join(now, &[address(0)], rng, out);
+                });
+            }
+            network.run(network.now + SECOND);
+        }
+        network.run(network.now + 30 * SECOND);
+        network
+    }
+
+    fn with<T>(
+        &mut self,
+        at: Address,
+        act: impl FnOnce(&mut Node<Address>, Nanos, &mut ChaCha8Rng, &mut Outbox<Address>) -> T,
+    ) -> T {
+        let node = self.nodes.get_mut(&at).expect("it is there");
+        self.out.clear();
+        let value = act(node, self.now, &mut self.rng, &mut self.out);
+        node.check();
+        let datagrams: Vec<(Address, Vec<u8>)> = self
+            .out
+            .datagrams()
+            .map(|(to, bytes)| (to, bytes.to_vec()))
+            .collect();
+        for (to, bytes) in datagrams {
+            let takes = 20 * MS + self.rng.random_range(0..80 * MS);
+            self.sent += 1;
+            let datagram = (self.now + takes, self.sent, to, at, bytes);
+            self.under_way.insert(datagram);
+        }
+        for event in std::mem::take(&mut self.out.events) {
+            self.events.push((at, event));
+        }
+        value
+    }
+
+    fn run(&mut self, until: Nanos) {
+        loop {
+            let arrives = self.under_way.first().map_or(Nanos::MAX, |first| first.0);
+            let living = self.nodes.iter().filter(|(at, _)| !self.dead.contains(at));
+            let woken = living.map(|(at, node)| (node.wake_at(), *at)).min();
+            let (wakes, who) = woken.expect("somebody lives");
+            let next = arrives.min(wakes);
+            if next > until {
+                self.now = until;
+                return;
+            }
+            self.now = self.now.max(next);
+            if arrives <= wakes {
+                let (_, _, to, from, bytes) = self.under_way.pop_first().expect("seen above");
+                if self.nodes.contains_key(&to) && !self.dead.contains(&to) {
+                    self.with(to, |node, now, rng, out| {
+                        node.receive(now, from, &bytes, rng, out);
+                    });
+                }
+            } else {
+                self.with(who, |node, now, rng, out| node.wake(now, rng, out));
+            }
+        }
+    }
+
+    /// The living that are closest to a target.
+    fn closest(&self, target: Id, count: usize) -> Vec<Id> {
+        let living = self.nodes.iter().filter(|(at, _)| !self.dead.contains(at));
+        let mut ids: Vec<Id> = living.map(|(_, node)| node.id()).collect();
+        ids.sort_by_key(|id| target.distance(*id));
+        ids.truncate(count);
+        ids
+    }
+
+    fn look_up(&mut self, from: Address, target: Id) -> Finished<Address> {
+        let request = Request::FindNode { target };
+        let lookup = self.with(from, |node, now, rng, out| {
+            node.start(now, request, rng, out)
+        });
+        let lookup = lookup.expect("one more");
+        self.run(self.now + 60 * SECOND);
+        let events = std::mem::take(&mut self.events);
+        let mut finished = events.into_iter().filter_map(|(_, event)| match event {
+            Event::Finished(finished) if finished.lookup == lookup => Some(*finished),
+            _ => None,
+        });
+        finished.next().expect("every lookup ends")
+    }
+}
+
+#[test]
+fn nodes_that_join_one_after_another_find_each_other() {
+    let mut network = Network::joined(1, 150, &Config::default());
+    let mut recalled = 0;
+    for n in 0..40 {
+        let target = Id::random(&mut network.rng);
+        let from = address(n * 3);
+        let finished = network.look_up(from, target);
+        let own = network.nodes[&from].id();
+        let found: Vec<Id> = finished.closest.iter().map(|contact| contact.id).collect();
+        let mut expected = network.closest(target, 9);
+        expected.retain(|id| *id != own);
+        assert_eq!(found[0], expected[0], "the closest of all");
+        recalled += expected[..8].iter().filter(|id| found.contains(id)).count();
+        assert!((1..=4).contains(&finished.hops), "{} hops", finished.hops);
+        assert!(finished.path > 0 && finished.path <= finished.found_after);
+    }
+    assert!(recalled >= 8 * 40 * 98 / 100, "{recalled} of {}", 8 * 40);
+    for node in network.nodes.values() {
+        assert_eq!(node.health(network.now).bad, 0);
+    }
+}
+
+#[test]
+fn the_dead_are_passed_over_and_forgotten() {
+    let mut network = Network::joined(2, 120, &Config::default());
+    let dead: Vec<Address> = (1..120).filter(|n| n % 2 == 0).map(address).collect();
+    network.dead.extend(dead);
+    for n in 0..30 {
+        let target = Id::random(&mut network.rng);
+        let finished = network.look_up(address(n * 4 + 1), target);
+        let own = network.nodes[&address(n * 4 + 1)].id();
+        let mut expected = network.closest(target, 2);
+        expected.retain(|id| *id != own);
+        assert_eq!(finished.closest[0].id, expected[0]);
+        assert!(
+            finished.found_after < 10 * SECOND,
+            "{}",
+            finished.found_after
+        );
+    }
+    // Refreshes see to the rest.
+    network.run(network.now + 3_600 * SECOND);
+    let living: BTreeSet<Id> = network.closest(Id::ZERO, 120).into_iter().collect();
+    for (at, node) in &network.nodes {
+        if network.dead.contains(at) {
+            continue;
+        }
+        let health = node.health(network.now);
+        let known = node
+            .table()
+            .contacts()
+            .filter(|contact| living.contains(&contact.id));
+        assert!(known.count() >= 20, "{at}: {health:?}");
+        assert!(health.bad <= health.good, "{at}: {health:?}");
+    }
+}
+
+#[test]
+fn who_was_cut_off_for_long_comes_back() {
+    let mut network = Network::joined(3, 40, &Config::default());
+    let all: Vec<Address> = network.nodes.keys().copied().collect();
+    let lonely = address(7);
+    // It hears nobody for two hours.
+    network.dead.extend(all.iter().filter(|at| **at != lonely));
+    network.run(network.now + 7_200 * SECOND);
+    assert_eq!(network.nodes[&lonely].health(network.now).good, 0);
+    network.dead.clear();
+    network.run(network.now + 900 * SECOND);
+    let health = network.nodes[&lonely].health(network.now);
+    assert!(health.good >= 10, "{health:?}");
+}
+
+#[test]
+fn one_seed_makes_one_network() {
+    let tables = |seed| -> Vec<Contact<Address>> {
+        let network = Network::joined(seed, 30, &Config::default());
+        let nodes = network.nodes.values();
+        nodes.flat_map(|node| node.table().contacts()).collect()
+    };
+    assert_eq!(tables(5), tables(5));
+    assert_ne!(tables(5), tables(6));
+}
