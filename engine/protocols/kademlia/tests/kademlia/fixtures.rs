@@ -1,6 +1,8 @@
 //! Reads what is in `fixtures/kademlia`.
 
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The datagrams and what they say.
 pub const MESSAGES: &str = include_str!("../../../../../fixtures/kademlia/messages.json");
@@ -54,4 +56,18 @@ pub fn datagrams() -> Vec<Vec<u8>> {
     let files = [MESSAGES, REFUSED];
     let cases = files.iter().flat_map(|file| cases(file));
     cases.map(|case| datagram(&case)).collect()
+}
+
+/// The datagrams of other clients, by name.
+pub fn corpus() -> BTreeMap<String, Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../fixtures/kademlia/corpus");
+    let files = std::fs::read_dir(folder).expect("the fixtures are there");
+    let paths = files.map(|file| file.expect("it is there").path());
+    let named = paths.filter_map(|path| {
+        let name = path.file_name()?.to_str()?.strip_suffix(".krpc")?;
+        Some((name.to_string(), std::fs::read(&path).expect("it is there")))
+    });
+    let corpus: BTreeMap<String, Vec<u8>> = named.collect();
+    assert!(!corpus.is_empty());
+    corpus
 }

@@ -1,10 +1,12 @@
 //! Tests of the crate as its users see it.
+#![allow(clippy::disallowed_methods, reason = "a test reads its fixtures")]
 
 mod bencode;
 mod fixtures;
 mod id;
 mod items;
 mod krpc;
+mod libtorrent;
 mod mutate;
 mod network;
 mod random;

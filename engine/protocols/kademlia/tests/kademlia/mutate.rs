@@ -4,7 +4,6 @@
 //! It runs a moment with the other tests. `HOLDFAST_MUTATIONS=100000000 cargo test -p holdfast-kademlia mutate` runs it
 //! as long as one likes; `HOLDFAST_SEED` chooses another sequence. A datagram that breaks something is shown, and belongs
 //! into `fixtures/kademlia/corpus`, from where all later runs begin too.
-#![allow(clippy::disallowed_methods, reason = "a test reads its fixtures")]
 
 use crate::fixtures;
 use crate::tree::Tree;
@@ -14,7 +13,6 @@ use holdfast_kademlia::krpc::{Body, DATAGRAM_LIMIT_BYTES};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::panic::catch_unwind;
-use std::path::Path;
 
 /// Enough to meet every kind of change of every datagram, and short.
 const MUTATIONS: u64 = 100_000;
@@ -67,22 +65,6 @@ const WORDS: &[&[u8]] = &[
     b"6:noseed",
     b"4:seed",
 ];
-
-fn corpus() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../fixtures/kademlia/corpus");
-    let files = std::fs::read_dir(folder).expect("the fixtures are there");
-    let mut paths: Vec<_> = files
-        .map(|file| file.expect("it is there").path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "krpc"))
-        .collect();
-    // The order of a folder is nobody's.
-    paths.sort();
-    assert!(!paths.is_empty());
-    let kept = paths
-        .iter()
-        .map(|path| std::fs::read(path).expect("it is there"));
-    fixtures::datagrams().into_iter().chain(kept).collect()
-}
 
 fn setting(name: &str, otherwise: u64) -> u64 {
     match std::env::var(name) {
@@ -233,7 +215,10 @@ fn holds(datagram: &[u8]) -> bool {
 
 #[test]
 fn no_change_of_a_datagram_breaks_anything() {
-    let corpus = corpus();
+    let corpus: Vec<Vec<u8>> = fixtures::datagrams()
+        .into_iter()
+        .chain(fixtures::corpus().into_values())
+        .collect();
     let mutations = setting("HOLDFAST_MUTATIONS", MUTATIONS);
     let mut rng = ChaCha8Rng::seed_from_u64(setting("HOLDFAST_SEED", 0));
     let mut read = 0_u64;
