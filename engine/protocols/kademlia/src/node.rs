@@ -3,7 +3,7 @@
 use crate::{
     Id,
     config::{Config, MINUTE, Mutant, Nanos, SECOND},
-    krpc::{Body, Call, Contact, Contacts, Endpoint, ErrorReply, Message, Query, Reply},
+    krpc::{Body, Call, Contact, Contacts, Endpoint, ErrorReply, Message, Query, Reply, TooLong},
     lookup::{Lookup, Request, Stage, State, Token},
     output::{Event, Finished, LookupId, Outbox},
     proven::Proven,
@@ -754,18 +754,22 @@ impl<A: Endpoint> Node<A> {
 /// Most contacts of one reply that are looked at.
 const MAX_NAMED: usize = 32;
 
-/// Writes a reply in at most `limit` bytes: what does not fit of peers and contacts is left out, the farthest first.
-fn fit(
-    message: Message<'_>,
-    limit: usize,
-    bytes: &mut Vec<u8>,
-) -> Result<(), crate::krpc::TooLong> {
-    match message.encode_within(limit, bytes) {
-        Ok(()) => Ok(()),
-        Err(too_long) => match message.without_contacts(too_long.length - limit) {
-            Some(shorter) => shorter.encode_within(limit, bytes),
-            None => Err(too_long),
-        },
+/// Writes an answer in at most `limit` bytes: of what does not fit, first the asker's own address is left out, then
+/// peers, then contacts, the farthest first.
+fn fit(message: Message<'_>, limit: usize, bytes: &mut Vec<u8>) -> Result<(), TooLong> {
+    if message.encode_within(limit, bytes).is_ok() {
+        return Ok(());
+    }
+    let message = Message {
+        requester: None,
+        ..message
+    };
+    let Err(too_long) = message.encode_within(limit, bytes) else {
+        return Ok(());
+    };
+    match message.without_contacts(too_long.length - limit) {
+        Some(shorter) => shorter.encode_within(limit, bytes),
+        None => Err(too_long),
     }
 }
 
