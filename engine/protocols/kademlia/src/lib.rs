@@ -22,6 +22,7 @@ mod node;
 mod output;
 mod proven;
 mod rpc;
+mod saved;
 pub mod secure_id;
 mod table;
 
@@ -32,6 +33,7 @@ pub use lookup::{MAX_PEERS, PutRequest, Request, SignedPut};
 pub use node::{MAX_SEEDS, Node, Refused};
 pub use output::{Event, Finished, LookupId, Outbox, Step};
 pub use rpc::MAX_UNDER_WAY;
+pub use saved::{SAVED_LIMIT_BYTES, Saved, SavedError};
 pub use table::{
     BAD_AFTER, Health, Heard, MAX_SPARES, QUESTIONABLE_AFTER, REFRESH_AFTER, RoundTrips, Table,
 };
