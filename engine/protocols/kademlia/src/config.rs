@@ -1,4 +1,4 @@
-use crate::Id;
+use crate::{Id, StoreMutant, items::ItemLimits, limiter::RateLimits, peers::PeerLimits};
 use std::net::SocketAddr;
 
 /// Nanoseconds of a node's monotonic clock, from a moment of its own choice.
@@ -33,6 +33,12 @@ pub struct Config {
     pub per_network: usize,
     /// Addresses of which is remembered that they have answered: they are told more than they ask for.
     pub proven: usize,
+    /// What is stored of torrents' peers.
+    pub peers: PeerLimits,
+    /// What is stored of items.
+    pub items: ItemLimits,
+    /// How much is answered.
+    pub rates: RateLimits,
     /// Name of the client in every message: two letters, two characters of a version (BEP 20).
     pub version: Option<[u8; 4]>,
     /// A bug to plant; has an effect only where debug assertions are on.
@@ -55,6 +61,9 @@ impl Default for Config {
             secure_ids: false,
             per_network: 2,
             proven: 512,
+            peers: PeerLimits::default(),
+            items: ItemLimits::default(),
+            rates: RateLimits::default(),
             version: None,
             mutant: None,
         }
@@ -88,12 +97,21 @@ pub enum Mutant {
     FixedTimeout,
     /// What a node answers may be longer than what it was asked, whoever asks.
     Amplified,
+    /// One of what a node stores.
+    Store(StoreMutant),
 }
 
 impl Mutant {
     /// Whether this is the one that was planted.
     pub fn is_in(self, planted: Option<Mutant>) -> bool {
         cfg!(debug_assertions) && planted == Some(self)
+    }
+
+    pub(crate) fn store(planted: Option<Mutant>) -> Option<StoreMutant> {
+        match planted {
+            Some(Mutant::Store(mutant)) => Some(mutant),
+            _ => None,
+        }
     }
 }
 

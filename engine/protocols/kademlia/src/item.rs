@@ -256,7 +256,7 @@ impl fmt::Debug for SecretKey {
 /// What is signed at most: `4:salt64:` and the salt, `3:seqi`, 19 digits and `e`, `1:v` and the value.
 const SIGNED_LIMIT_BYTES: usize = 9 + SALT_LIMIT_BYTES + 26 + 3 + VALUE_LIMIT_BYTES;
 
-fn check_salt(salt: &[u8]) -> Result<(), ItemError> {
+pub(crate) fn check_salt(salt: &[u8]) -> Result<(), ItemError> {
     match salt.len() {
         length if length > SALT_LIMIT_BYTES => Err(ItemError::SaltTooLong(length)),
         _ => Ok(()),

@@ -3,14 +3,22 @@
 use crate::{
     Id,
     config::{Config, MINUTE, Mutant, Nanos, SECOND},
-    krpc::{Body, Call, Contact, Contacts, Endpoint, ErrorReply, Message, Query, Reply, TooLong},
+    items::ItemStore,
+    krpc::{
+        Body, Call, Contact, Endpoint, ErrorReply, ITEM_REPLY_LIMIT_BYTES, Message, Query, Reply,
+    },
+    limiter::Limiter,
     lookup::{Lookup, Request, Stage, State, Token},
     output::{Event, Finished, LookupId, Outbox},
+    peers::PeerStore,
     proven::Proven,
     rpc::{Overdue, Purpose, Rpc, Rpcs},
+    server::{Asked, Sibling},
     table::{Health, Heard, Table},
+    token::Tokens,
 };
 use rand::RngCore;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Most addresses of nodes to begin with that are remembered.
@@ -52,9 +60,13 @@ enum Why {
 #[derive(Clone, Debug)]
 pub struct Node<A> {
     pub(crate) id: Id,
-    pub(crate) config: std::sync::Arc<Config>,
+    pub(crate) config: Arc<Config>,
     pub(crate) table: Table<A>,
     pub(crate) proven: Proven<A>,
+    pub(crate) tokens: Tokens,
+    pub(crate) peers: PeerStore<A>,
+    pub(crate) items: ItemStore,
+    pub(crate) limiter: Limiter,
     rpcs: Rpcs<A>,
     lookups: Vec<(Why, Lookup<A>)>,
     next_lookup: u64,
@@ -67,9 +79,14 @@ pub struct Node<A> {
 
 impl<A: Endpoint> Node<A> {
     /// A node with an empty table.
-    pub fn new(id: Id, config: std::sync::Arc<Config>, now: Nanos) -> Self {
+    pub fn new(id: Id, config: Arc<Config>, now: Nanos, rng: &mut dyn RngCore) -> Self {
+        let mut rng = rng;
         Node {
             id,
+            tokens: Tokens::new(&mut rng),
+            peers: PeerStore::default(),
+            items: ItemStore::default(),
+            limiter: Limiter::default(),
             table: Table::new(id, now),
             proven: Proven::default(),
             config,
@@ -222,7 +239,11 @@ impl<A: Endpoint> Node<A> {
     /// When it wants to be woken, at the latest.
     pub fn wake_at(&self) -> Nanos {
         let due = self.rpcs.due().unwrap_or(Nanos::MAX);
-        due.min(self.table.stale_at()).min(self.rejoin_at)
+        let expiry = |at: Option<Nanos>| at.unwrap_or(Nanos::MAX);
+        due.min(self.table.stale_at())
+            .min(self.rejoin_at)
+            .min(expiry(self.peers.next_expiry()))
+            .min(expiry(self.items.next_expiry()))
     }
 
     /// The time has come, or any other.
@@ -241,6 +262,8 @@ impl<A: Endpoint> Node<A> {
         if now >= self.table.stale_at() {
             self.refresh(now, rng, out);
         }
+        self.peers.expire(now);
+        self.items.expire(now);
     }
 
     /// Looks for somebody new in a bucket that has been silent.
@@ -276,89 +299,39 @@ impl<A: Endpoint> Node<A> {
         now: Nanos,
         from: A,
         datagram: &[u8],
+        sibling: Sibling<'_>,
         rng: &mut dyn RngCore,
         out: &mut Outbox<A>,
     ) {
         if !from.is_contactable() {
             return;
         }
+        let asked_bytes = datagram.len();
         match Message::decode(datagram) {
             Ok(message) => match &message.body {
                 Body::Query(query) => {
-                    self.answer(now, from, &message, query, datagram.len(), out);
-                    self.meet(now, from, query, rng, out);
+                    if self.admits(now, from) {
+                        let asked = Asked {
+                            now,
+                            from,
+                            transaction: message.transaction,
+                            bytes: asked_bytes,
+                        };
+                        self.answer(&asked, query, sibling, rng, out);
+                        self.meet(now, from, query, rng, out);
+                    }
                 }
                 Body::Reply(reply) => self.reply(now, from, &message, reply, rng, out),
                 Body::Error(error) => self.error(now, from, &message, *error, rng, out),
             },
             Err(malformed) => {
                 if let Some(answer) = malformed.answer()
-                    && !self.config.read_only
+                    && self.admits(now, from)
                 {
-                    self.send(from, answer, datagram.len(), now, out);
+                    self.send(now, from, answer, asked_bytes, out);
                 }
             }
         }
-    }
-
-    /// Sends an answer: to whom has not shown that he is where he says, nothing longer than what he sent.
-    pub(crate) fn send(
-        &mut self,
-        to: A,
-        message: Message<'_>,
-        asked_bytes: usize,
-        now: Nanos,
-        out: &mut Outbox<A>,
-    ) {
-        let mut message = message.with_requester(to.into());
-        message.version = self.config.version.as_ref().map(|v| &v[..]);
-        let is_proven = self.proven.has(now, to) || Mutant::Amplified.is_in(self.config.mutant);
-        let limit = match is_proven {
-            true => crate::krpc::REPLY_LIMIT_BYTES,
-            false => asked_bytes.min(crate::krpc::REPLY_LIMIT_BYTES),
-        };
-        out.send(to, |bytes| {
-            // What does not fit is left unsaid; nobody is owed an answer.
-            let _ = fit(message, limit, bytes);
-        });
-    }
-
-    /// Answers a query.
-    fn answer(
-        &mut self,
-        now: Nanos,
-        from: A,
-        message: &Message<'_>,
-        query: &Query<'_>,
-        asked_bytes: usize,
-        out: &mut Outbox<A>,
-    ) {
-        if self.config.read_only {
-            return;
-        }
-        let mut contacts = std::mem::take(&mut out.contacts);
-        contacts.clear();
-        let target = match query.call {
-            Call::FindNode { target, .. }
-            | Call::Get { target, .. }
-            | Call::SampleInfohashes { target, .. }
-            | Call::Unknown { target, .. } => Some(target),
-            Call::GetPeers { info_hash, .. } => Some(info_hash),
-            Call::Ping | Call::AnnouncePeer { .. } | Call::Put(_) => None,
-        };
-        if let Some(target) = target {
-            let config = self.config.clone();
-            self.table
-                .closest(target, config.k, false, &config, &mut contacts);
-            contacts.retain(|contact| contact.id != query.id);
-        }
-        let mut reply = Reply::new(self.id);
-        if target.is_some() {
-            A::put_contacts(&mut reply, Contacts::from(&contacts[..]));
-        }
-        let answer = Message::reply(message.transaction, reply);
-        self.send(from, answer, asked_bytes, now, out);
-        out.contacts = contacts;
     }
 
     /// Somebody has asked. He may be worth knowing: that he is where he says he has to show first.
@@ -406,6 +379,10 @@ impl<A: Endpoint> Node<A> {
         rng: &mut dyn RngCore,
         out: &mut Outbox<A>,
     ) {
+        let wants_item = match purpose {
+            Purpose::Step(id) => self.wants_item(id),
+            _ => false,
+        };
         if self.rpcs.is_full() {
             return;
         }
@@ -424,11 +401,12 @@ impl<A: Endpoint> Node<A> {
         let mut message = Message::query(&transaction, query);
         message.version = self.config.version.as_ref().map(|v| &v[..]);
         // Whoever does not know this node answers no more bytes than he gets.
-        let is_long = !matches!(call, Call::Ping | Call::AnnouncePeer { .. } | Call::Put(_));
-        out.send(to, |bytes| match is_long {
-            true => message.encode_padded(QUERY_BYTES, bytes),
-            false => message.encode(bytes),
-        });
+        let length = match call {
+            Call::Ping | Call::AnnouncePeer { .. } | Call::Put(_) => 0,
+            Call::Get { .. } if wants_item => ITEM_REPLY_LIMIT_BYTES,
+            _ => QUERY_BYTES,
+        };
+        out.send(to, |bytes| message.encode_padded(length, bytes));
     }
 
     fn reply(
@@ -545,6 +523,12 @@ impl<A: Endpoint> Node<A> {
         if self.table.is_deserted() && self.rejoin_at == Nanos::MAX {
             self.rejoin_at = now + self.rejoin_pause;
         }
+    }
+
+    /// Whether a lookup wants an item, not only who may store it.
+    fn wants_item(&self, id: LookupId) -> bool {
+        let mut lookups = self.lookups.iter();
+        lookups.any(|(_, lookup)| lookup.id == id && matches!(lookup.request, Request::Get { .. }))
     }
 
     fn lookup(&mut self, id: LookupId) -> Option<&mut Lookup<A>> {
@@ -753,25 +737,6 @@ impl<A: Endpoint> Node<A> {
 
 /// Most contacts of one reply that are looked at.
 const MAX_NAMED: usize = 32;
-
-/// Writes an answer in at most `limit` bytes: of what does not fit, first the asker's own address is left out, then
-/// peers, then contacts, the farthest first.
-fn fit(message: Message<'_>, limit: usize, bytes: &mut Vec<u8>) -> Result<(), TooLong> {
-    if message.encode_within(limit, bytes).is_ok() {
-        return Ok(());
-    }
-    let message = Message {
-        requester: None,
-        ..message
-    };
-    let Err(too_long) = message.encode_within(limit, bytes) else {
-        return Ok(());
-    };
-    match message.without_contacts(too_long.length - limit) {
-        Some(shorter) => shorter.encode_within(limit, bytes),
-        None => Err(too_long),
-    }
-}
 
 impl<A: Endpoint> Lookup<A> {
     fn refused(&mut self, number: i64) {

@@ -141,6 +141,14 @@ impl<A: Endpoint> Outbox<A> {
         self.events.clear();
     }
 
+    /// Takes back the last datagram, which begins at `start`, if there is one.
+    pub(crate) fn take_back(&mut self, start: usize) {
+        if self.bytes.len() > start {
+            self.bytes.truncate(start);
+            self.datagrams.pop();
+        }
+    }
+
     /// Sends what `write` appends.
     pub(crate) fn send(&mut self, to: A, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len() as u32;

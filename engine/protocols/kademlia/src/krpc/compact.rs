@@ -4,7 +4,7 @@ use super::{Problem, bencode};
 use crate::Id;
 use crate::bencode::{Decoder, List, Raw, Value};
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::slice;
 
 mod sealed {
@@ -26,6 +26,15 @@ pub trait Endpoint:
     /// Appends the compact form. Flow and scope of IPv6 have no place in it.
     fn write(self, out: &mut Vec<u8>);
 
+    /// The same address with another port.
+    fn with_port(self, port: u16) -> Self;
+
+    /// Its IP address.
+    #[inline]
+    fn ip_address(self) -> IpAddr {
+        self.into().ip()
+    }
+
     /// Whether a datagram can be sent there at all. It cannot to port 0, to an unspecified or a multicast address, nor
     /// to broadcast; an IPv4 address in IPv6's clothes is one that the IPv6 DHT cannot reach.
     ///
@@ -37,6 +46,9 @@ pub trait Endpoint:
 
     /// Puts contacts of this family into a reply.
     fn put_contacts<'a>(reply: &mut super::Reply<'a>, contacts: Contacts<'a, Self>);
+
+    /// Puts peers of this family into a reply.
+    fn put_peers<'a>(reply: &mut super::Reply<'a>, peers: &'a [Self]);
 }
 
 impl Endpoint for SocketAddrV4 {
@@ -59,6 +71,12 @@ impl Endpoint for SocketAddrV4 {
     }
 
     #[inline]
+    fn with_port(mut self, port: u16) -> SocketAddrV4 {
+        self.set_port(port);
+        self
+    }
+
+    #[inline]
     fn is_contactable(self) -> bool {
         let ip = self.ip();
         self.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast()
@@ -72,6 +90,11 @@ impl Endpoint for SocketAddrV4 {
     #[inline]
     fn put_contacts<'a>(reply: &mut super::Reply<'a>, contacts: Contacts<'a, Self>) {
         reply.nodes = Some(contacts);
+    }
+
+    #[inline]
+    fn put_peers<'a>(reply: &mut super::Reply<'a>, peers: &'a [Self]) {
+        reply.peers = peers.into();
     }
 }
 
@@ -92,6 +115,12 @@ impl Endpoint for SocketAddrV6 {
     }
 
     #[inline]
+    fn with_port(mut self, port: u16) -> SocketAddrV6 {
+        self.set_port(port);
+        self
+    }
+
+    #[inline]
     fn is_contactable(self) -> bool {
         let ip = self.ip();
         let is_ipv4 = ip.to_ipv4_mapped().is_some();
@@ -106,6 +135,11 @@ impl Endpoint for SocketAddrV6 {
     #[inline]
     fn put_contacts<'a>(reply: &mut super::Reply<'a>, contacts: Contacts<'a, Self>) {
         reply.nodes6 = Some(contacts);
+    }
+
+    #[inline]
+    fn put_peers<'a>(reply: &mut super::Reply<'a>, peers: &'a [Self]) {
+        reply.peers = peers.into();
     }
 }
 

@@ -1,11 +1,15 @@
 //! Small networks of nodes that join by the protocol, stepped by hand.
 
-use holdfast_kademlia::{Config, Event, Finished, Id, Nanos, Node, Outbox, Request, krpc::Contact};
+use holdfast_kademlia::{
+    Config, Event, Finished, Id, Nanos, Node, Outbox, PutRequest, Request, Sibling, SignedPut,
+    bencode::Raw, item::SecretKey, krpc::Contact,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddrV4},
+    num::NonZeroU16,
     sync::Arc,
 };
 
@@ -53,7 +57,7 @@ impl Network {
         let config = Arc::new(config.clone());
         for n in 0..count {
             let id = Id::random(&mut network.rng);
-            let node = Node::new(id, config.clone(), network.now);
+            let node = Node::new(id, config.clone(), network.now, &mut network.rng);
             network.nodes.insert(address(n), node);
             if n > 0 {
                 network.with(address(n), |node, now, rng, out| {
@@ -108,7 +112,7 @@ impl Network {
                 let (_, _, to, from, bytes) = self.under_way.pop_first().expect("seen above");
                 if self.nodes.contains_key(&to) && !self.dead.contains(&to) {
                     self.with(to, |node, now, rng, out| {
-                        node.receive(now, from, &bytes, rng, out);
+                        node.receive(now, from, &bytes, Sibling::None, rng, out);
                     });
                 }
             } else {
@@ -224,4 +228,120 @@ fn one_seed_makes_one_network() {
     };
     assert_eq!(tables(5), tables(5));
     assert_ne!(tables(5), tables(6));
+}
+
+impl Network {
+    /// What a lookup tells, and how it ends.
+    fn ask(&mut self, from: Address, request: Request) -> (Vec<Event<Address>>, Finished<Address>) {
+        let lookup = self.with(from, |node, now, rng, out| {
+            node.start(now, request, rng, out)
+        });
+        let lookup = lookup.expect("one more");
+        self.run(self.now + 60 * SECOND);
+        let mut told = Vec::new();
+        let mut finished = None;
+        for (_, event) in std::mem::take(&mut self.events) {
+            match event {
+                Event::Finished(end) if end.lookup == lookup => finished = Some(*end),
+                event => told.push(event),
+            }
+        }
+        (told, finished.expect("every lookup ends"))
+    }
+}
+
+#[test]
+fn what_is_stored_is_found_by_whoever_looks_for_it() {
+    let mut network = Network::joined(7, 100, &Config::default());
+    let value = b"12:Hello World!".to_vec();
+    let put = Request::Put(PutRequest {
+        value: value.clone(),
+        mutable: None,
+    });
+    let (_, put) = network.ask(address(5), put);
+    assert_eq!(put.stored, 8, "{:?}", put.refusals);
+    let get = |target, salt: &[u8], is_mutable| Request::Get {
+        target,
+        salt: salt.to_vec(),
+        is_mutable,
+    };
+    for n in [0, 31, 77] {
+        let (told, _) = network.ask(address(n), get(put.target, b"", false));
+        let [
+            Event::Item {
+                value: found,
+                version: None,
+                ..
+            },
+        ] = &told[..]
+        else {
+            panic!("{told:?}");
+        };
+        assert_eq!(*found, value);
+    }
+    // A mutable one: the highest sequence number counts.
+    let key = SecretKey::from_seed(&[7; 32]);
+    let signed = |text: &str, sequence, cas| {
+        let value = format!("{}:{text}", text.len()).into_bytes();
+        let raw = Raw::parse(&value).expect("a string");
+        let signature = key.sign(b"salt", sequence, raw).expect("it is small");
+        Request::Put(PutRequest {
+            mutable: Some(SignedPut {
+                key: *key.public(),
+                salt: b"salt".to_vec(),
+                sequence,
+                signature,
+                cas,
+            }),
+            value,
+        })
+    };
+    let (_, first) = network.ask(address(9), signed("one", 1, None));
+    let (_, second) = network.ask(address(10), signed("two", 2, Some(1)));
+    assert_eq!(
+        (first.stored, second.stored),
+        (8, 8),
+        "{:?}",
+        second.refusals
+    );
+    let (_, late) = network.ask(address(11), signed("three", 3, Some(1)));
+    assert_eq!((late.stored, late.refusals), (0, vec![(301, 8)]));
+    let (_, low) = network.ask(address(12), signed("zero", 0, None));
+    assert_eq!((low.stored, low.refusals), (0, vec![(302, 8)]));
+    let (told, _) = network.ask(address(50), get(first.target, b"salt", true));
+    let Some(Event::Item {
+        value,
+        version: Some((2, _)),
+        ..
+    }) = told.last()
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!(value, b"3:two");
+    // Peers.
+    let info_hash = Id::random(&mut network.rng);
+    for n in [20, 21, 22] {
+        let announce = Request::Announce {
+            info_hash,
+            port: NonZeroU16::new(1_000 + n),
+            is_seed: n == 20,
+        };
+        let (_, announced) = network.ask(address(n.into()), announce);
+        assert_eq!(announced.stored, 8, "{:?}", announced.refusals);
+    }
+    for (no_seeds, expected) in [(false, 3), (true, 2)] {
+        let request = Request::GetPeers {
+            info_hash,
+            no_seeds,
+        };
+        let (told, _) = network.ask(address(60), request);
+        let peers = told.iter().map(|event| match event {
+            Event::Peers { peers, .. } => peers.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(peers.sum::<usize>(), expected);
+    }
+    let (told, _) = network.ask(address(61), Request::Sample { target: info_hash });
+    let is_it = |event: &Event<Address>| matches!(event, Event::Samples { ids, total: 1, .. } if ids[..] == [info_hash]);
+    assert!(told.iter().any(is_it), "{told:?}");
 }
