@@ -183,6 +183,15 @@ pub const MUTANTS: &[Planted] = {
             "L7" "retry-after-ignored" "holdfast-links" Links(C::RetryAfterIgnored),
                 "RFC 9110, section 10.2.3",
                 "a server that says when to come again is asked again as soon as any other that failed";
+            "L8" "gap-of-the-first-job" "holdfast-links" Links(C::GapOfTheFirst),
+                "this project, found by this simulator",
+                "an origin keeps the gap of the job that met it first, whatever later jobs ask for";
+            "T1" "applied-index-apart" "holdfast-tables" Tables(T::AppliedIndexApart),
+                "etcd-io/etcd#13766, #14685: the same in a database on disk",
+                "the applied index is written in a transaction of its own, after that of the commands";
+            "T6" "lax-names" "holdfast-sqlite" Tables(T::LaxNames),
+                "SQLite, How To Corrupt, section 3.2: a journal that comes back, a database that is gone",
+                "directories are not synced when SQLite makes and removes files";
         }
     }
 };

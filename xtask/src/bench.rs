@@ -9,7 +9,7 @@ use holdfast_reports::table::{Align, Table, short, wrapped};
 use std::path::Path;
 
 /// The benchmarks, with what each measures.
-pub const BENCHES: [(&str, &str); 5] = [
+pub const BENCHES: [(&str, &str); 7] = [
     (
         "sim",
         "the simulator: messages and simulated time per CPU second in each lane",
@@ -21,6 +21,14 @@ pub const BENCHES: [(&str, &str); 5] = [
     (
         "raft",
         "the Raft core: entries committed by a group in one process",
+    ),
+    (
+        "http",
+        "the HTTP client: requests per CPU second, beside bare connections of hyper's",
+    ),
+    (
+        "page",
+        "the links of a page: megabytes per CPU second, beside html5ever's tokenizer",
     ),
     (
         "job",
@@ -35,7 +43,7 @@ pub const BENCHES: [(&str, &str); 5] = [
 /// Measure speed, beside rivals where there are any; without a name, list what can be measured
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which benchmark: sim, log, raft, job or links
+    /// Which benchmark: sim, log, raft, http, page, job or links
     pub name: Option<String>,
     /// Print one JSON document instead of a table
     #[arg(long)]

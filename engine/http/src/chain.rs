@@ -13,6 +13,7 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 use thiserror::Error;
 use url::Url;
@@ -26,6 +27,12 @@ const MAX_TOLD: usize = 200;
 pub trait Gate: Send + Sync {
     /// Whether `hop` may be fetched.
     fn admit<'a>(&'a self, hop: &'a Url) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    /// The least time between the start of the request before and that of a hop, at the hop's origin; asked after
+    /// `admit`. The origin's own gap holds beside it, so the longer of the two.
+    fn gap(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Admits everything.
@@ -146,6 +153,7 @@ impl Chain<'_> {
                 headers: &self.headers,
                 cookies,
                 body: &self.body,
+                gap: gate.gap(),
             };
             let response = self.client.hop(&call, &choose, &mut left).await?;
             let now = self.client.host().unix_time();

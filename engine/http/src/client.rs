@@ -126,6 +126,7 @@ impl Client {
             headers: &headers,
             cookies: None,
             body: &request.body,
+            gap: Duration::ZERO,
         };
         let mut left = self.config().timeouts.total;
         self.hop(&call, choose, &mut left).await
@@ -152,7 +153,12 @@ impl Client {
         let mut was_stale = false;
         loop {
             let turn = politeness
-                .turn(host, config.timeouts.queue, config.limits.max_waiting)
+                .turn(
+                    host,
+                    call.gap,
+                    config.timeouts.queue,
+                    config.limits.max_waiting,
+                )
                 .await?;
             let reservation = match was_stale {
                 false => exchanger.pool.reserve(&origin, &politeness).await?,

@@ -13,7 +13,7 @@ use holdfast_host::Host;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use url::Url;
 
 /// Decides by the head how much of a body is wanted.
@@ -26,6 +26,8 @@ pub(crate) struct Call<'a> {
     pub headers: &'a HeaderMap,
     pub cookies: Option<String>,
     pub body: &'a Bytes,
+    /// The least time after the request before, as far as its origin does not ask for more.
+    pub gap: Duration,
 }
 
 /// Where a call goes, and its right to go there now.

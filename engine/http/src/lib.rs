@@ -33,4 +33,4 @@ pub use error::{FetchError, Stage};
 pub use mutant::Mutant;
 pub use origin::{Origin, Scheme};
 pub use request::{Request, RequestError};
-pub use response::{Head, Response, Timings, Transferred, retry_after};
+pub use response::{Head, RETRY_AFTER_LIMIT, Response, Timings, Transferred, retry_after};

@@ -144,6 +144,8 @@ pub(crate) struct OriginState {
 struct Pace {
     gap: Duration,
     has_own_gap: bool,
+    /// The longest gap that a request has asked for.
+    asked: Duration,
     last_start: Option<Moment>,
     /// The same by the wall clock; kept only for a planted bug.
     last_wall_start: Option<UnixTime>,
@@ -152,11 +154,12 @@ struct Pace {
 }
 
 impl Pace {
-    /// When the next request may start.
-    fn due(&self) -> Moment {
+    /// When the next request may start, if it asks for a gap of its own.
+    fn due(&self, own: Duration) -> Moment {
+        let gap = self.gap.max(own);
         let after_gap = self
             .last_start
-            .map_or(Moment::ORIGIN, |start| start.saturating_add(self.gap));
+            .map_or(Moment::ORIGIN, |start| start.saturating_add(gap));
         after_gap.max(self.blocked_until)
     }
 }
@@ -166,10 +169,11 @@ const LOOK_AT_WALL: Duration = Duration::from_millis(20);
 
 impl Pace {
     /// A planted bug: how long to wait if the wall clock were to be trusted.
-    fn wait_by_wall_clock(&mut self, host: &Host) -> Duration {
+    fn wait_by_wall_clock(&mut self, host: &Host, own: Duration) -> Duration {
         let now = host.unix_time();
         let due = self.last_wall_start.map_or(0, |start| {
-            start.as_nanos().saturating_add(self.gap.as_nanos() as u64)
+            let gap = self.gap.max(own);
+            start.as_nanos().saturating_add(gap.as_nanos() as u64)
         });
         let wait = Duration::from_nanos(due.saturating_sub(now.as_nanos()));
         // Looked at again and again, as who trusts that clock has to.
@@ -215,6 +219,7 @@ impl OriginState {
             pace: Mutex::new(Pace {
                 gap,
                 has_own_gap: false,
+                asked: Duration::ZERO,
                 last_start: None,
                 last_wall_start: None,
                 blocked_until: Moment::ORIGIN,
@@ -240,11 +245,13 @@ impl OriginState {
         self.pace().sharing = sharing;
     }
 
-    /// Waits for a slot, then for the gap; first come, first served. A waiter that is dropped leaves the queue, and
+    /// Waits for a slot, then for the gap, the origin's or the request's own, whichever is longer; first come, first
+    /// served. A waiter that is dropped leaves the queue, and
     /// whoever is behind it moves up.
     pub async fn turn(
         self: &Arc<Self>,
         host: &Host,
+        gap: Duration,
         patience: Duration,
         max_waiting: usize,
     ) -> Result<Turn, FetchError> {
@@ -255,7 +262,7 @@ impl OriginState {
             });
         }
         let turn = host
-            .timeout(patience, self.take_turn(host))
+            .timeout(patience, self.take_turn(host, gap))
             .await
             .map_err(|_| FetchError::Timeout {
                 stage: Stage::Queue,
@@ -265,7 +272,7 @@ impl OriginState {
         turn
     }
 
-    async fn take_turn(self: &Arc<Self>, host: &Host) -> Turn {
+    async fn take_turn(self: &Arc<Self>, host: &Host, gap: Duration) -> Turn {
         let slot = self.slots.clone().acquire_owned().await;
         let slot = slot.expect("the semaphore is never closed");
         let first = self.first.clone().lock_owned().await;
@@ -274,15 +281,16 @@ impl OriginState {
                 let mut pace = self.pace();
                 let now = host.now();
                 let wait = match Mutant::GapByWallClock.is_in(self.mutant) {
-                    true => pace.wait_by_wall_clock(host),
-                    false => pace.due().since(now),
+                    true => pace.wait_by_wall_clock(host, gap),
+                    false => pace.due(gap).since(now),
                 };
                 if wait.is_zero() {
                     pace.last_start = Some(now);
+                    pace.asked = pace.asked.max(gap);
                     return Turn {
                         origin: self.clone(),
                         _slot: slot,
-                        first: (!pace.gap.is_zero()).then_some(first),
+                        first: (!pace.gap.max(gap).is_zero()).then_some(first),
                     };
                 }
                 wait
@@ -381,7 +389,7 @@ fn evict(map: &mut BTreeMap<Origin, Arc<OriginState>>, now: Moment) {
         let before = map.len();
         map.retain(|_, state| {
             let pace = *state.pace();
-            let is_idle = Arc::strong_count(state) == 1 && pace.due() <= now;
+            let is_idle = Arc::strong_count(state) == 1 && pace.due(pace.asked) <= now;
             !is_idle || (pace.has_own_gap && !may_have_own_gap)
         });
         if map.len() < before {

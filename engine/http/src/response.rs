@@ -75,40 +75,94 @@ pub struct Timings {
     pub body: Duration,
 }
 
-/// How long the server asks to wait before the next request (RFC 9110, section 10.2.3): seconds, or a date from which
-/// the wall clock's reading is taken. `None` when there is no such header, or one that says neither.
+/// The longest wait that [`retry_after`] takes from a server.
+pub const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the server asks to wait before the next request (RFC 9110, section 10.2.3): seconds, or a date in one of
+/// the three forms of section 5.6.7, from which the wall clock's reading is taken; at most [`RETRY_AFTER_LIMIT`]. A
+/// date that has passed means no wait. `None` when there is no such header, or one that says neither; the wait is the
+/// caller's choice then.
 pub fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(text.parse().map_or(Duration::MAX, Duration::from_secs));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    let date = date.duration_since(UNIX_EPOCH).ok()?;
-    Some(date.saturating_sub(Duration::from_nanos(now.as_nanos())))
+    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are more than the limit.
+        text.parse().map_or(Duration::MAX, Duration::from_secs)
+    } else {
+        let date = httpdate::parse_http_date(text).ok()?;
+        let date = date.duration_since(UNIX_EPOCH).unwrap_or_default();
+        date.saturating_sub(Duration::from_nanos(now.as_nanos()))
+    };
+    Some(wait.min(RETRY_AFTER_LIMIT))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use proptest::prelude::*;
+
+    /// RFC 9110's example date: Sun, 06 Nov 1994 08:49:37 GMT.
+    const EXAMPLE: u64 = 784_111_777;
+
+    fn parse(value: &[u8], now: UnixTime) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_bytes(value).expect("a header's value");
+        headers.insert(header::RETRY_AFTER, value);
+        retry_after(&headers, now)
+    }
+
+    #[track_caller]
+    fn check(value: &str, now: u64, expected: Option<u64>) {
+        let now = UnixTime::from_nanos(now * 1_000_000_000);
+        let found = parse(value.as_bytes(), now);
+        assert_eq!(found, expected.map(Duration::from_secs), "{value:?}");
+    }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = UnixTime::from_nanos(784_111_777_000_000_000);
-        let check = |value: &'static str, expected: Option<u64>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
-            let found = retry_after(&headers, now);
-            assert_eq!(found, expected.map(Duration::from_secs), "{value}");
-        };
-        check("120", Some(120));
-        check("0", Some(0));
-        check("Sun, 06 Nov 1994 08:50:37 GMT", Some(60));
-        check("Sunday, 06-Nov-94 08:50:37 GMT", Some(60));
-        check("Sun, 06 Nov 1994 08:00:00 GMT", Some(0));
-        check("soon", None);
-        check("-1", None);
-        check("1.5", None);
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    fn retry_after_in_seconds() {
+        check("120", 0, Some(120));
+        check("0", EXAMPLE, Some(0));
+        check(" 0 ", 0, Some(0));
+        check("86401", 0, Some(86_400));
+        check("99999999999999999999999", 0, Some(86_400));
+        for wrong in ["", "-1", "+1", "1.5", "1s", "soon", "1, 2"] {
+            check(wrong, 0, None);
+        }
+        assert_eq!(parse(b"12\xb3", UnixTime::from_nanos(0)), None);
+        assert_eq!(
+            retry_after(&HeaderMap::new(), UnixTime::from_nanos(0)),
+            None
+        );
+    }
+
+    #[test]
+    fn retry_after_as_a_date_in_all_three_forms() {
+        for date in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            check(date, EXAMPLE - 90, Some(90));
+            check(date, EXAMPLE, Some(0));
+            check(date, EXAMPLE + 90, Some(0));
+            check(date, 0, Some(86_400));
+        }
+        check("Sun, 06 Nov 1994 08:49:37 CET", 0, None);
+        check("Sun, 31 Feb 1994 08:49:37 GMT", 0, None);
+        // The wait ends at the date, not at the second's begin after it was heard.
+        let now = UnixTime::from_nanos(EXAMPLE * 1_000_000_000 - 1);
+        let found = parse(b"Sun, 06 Nov 1994 08:49:37 GMT", now);
+        assert_eq!(found, Some(Duration::from_nanos(1)));
+    }
+
+    proptest! {
+        #[test]
+        fn retry_after_is_bounded_whatever_comes(
+            value in "[0-9]{0,30}|[ -~]{0,40}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT",
+            now in any::<u64>(),
+        ) {
+            let found = parse(value.as_bytes(), UnixTime::from_nanos(now));
+            prop_assert!(found.is_none_or(|wait| wait <= RETRY_AFTER_LIMIT));
+        }
     }
 }

@@ -43,6 +43,11 @@ impl<S> HostIo<S> {
         }
     }
 
+    /// The stream, when hyper is done with it. Of `before`, what hyper did not read is lost.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
     /// Passes a write's progress on, and fails once there has been none for too long.
     fn watch_progress<T>(
         &mut self,
@@ -58,6 +63,7 @@ impl<S> HostIo<S> {
             .stalled
             .get_or_insert_with(|| clock.sleep_until(clock.now().saturating_add(patience)));
         ready!(stalled.as_mut().poll(cx));
+        self.stalled = None;
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -90,6 +96,19 @@ impl<S: AsyncWrite + Unpin> Write for HostIo<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch_progress(cx, progress)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.watch_progress(cx, progress)
     }
 
@@ -165,5 +184,75 @@ pub struct HostExecutor(pub Host);
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for HostExecutor {
     fn execute(&self, future: F) {
         self.0.spawn("http2-stream", future);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_host::tokio_host;
+    use hyper::rt::ReadBuf as HyperBuf;
+    use std::{future::poll_fn, io::IoSlice, mem::MaybeUninit};
+    use tokio::io::{DuplexStream, duplex};
+
+    const PATIENCE: Duration = Duration::from_millis(50);
+
+    /// Runs `test` with a pipe that holds eight bytes: its near end as hyper has it, and its far end.
+    fn run<F: Future<Output = ()>>(test: impl FnOnce(HostIo<DuplexStream>, DuplexStream) -> F) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let host = tokio_host::host("/nonexistent".into(), runtime.handle().clone());
+        let (near, far) = duplex(8);
+        let io = HostIo::new(&host, near, Bytes::from_static(b"before"), PATIENCE);
+        runtime.block_on(test(io, far));
+    }
+
+    async fn read(io: &mut HostIo<DuplexStream>, most: usize) -> Vec<u8> {
+        let mut memory = vec![MaybeUninit::uninit(); most];
+        let mut buffer = HyperBuf::uninit(&mut memory);
+        poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buffer.unfilled()))
+            .await
+            .expect("it is open");
+        buffer.filled().to_vec()
+    }
+
+    #[test]
+    fn what_was_read_before_comes_first() {
+        use tokio::io::AsyncWriteExt;
+        run(|mut io, mut far| async move {
+            far.write_all(b"behind").await.expect("it fits");
+            assert_eq!(read(&mut io, 4).await, b"befo");
+            assert_eq!(read(&mut io, 64).await, b"re");
+            assert_eq!(read(&mut io, 64).await, b"behind");
+            drop(io.into_inner());
+            assert!(far.write_all(b"x").await.is_err(), "the near end is closed");
+        });
+    }
+
+    #[test]
+    fn writes_that_make_no_progress_end() {
+        use tokio::io::AsyncReadExt;
+        run(|mut io, mut far| async move {
+            assert!(io.is_write_vectored(), "as the pipe is");
+            let mut write = async |pieces: &[&[u8]]| {
+                let slices: Vec<IoSlice<'_>> = pieces.iter().map(|p| IoSlice::new(p)).collect();
+                poll_fn(|cx| Pin::new(&mut io).poll_write_vectored(cx, &slices)).await
+            };
+            // The pipe takes one slice or more at a time, as it likes.
+            let mut sent = write(&[b"abcd", b"efghij"]).await.expect("there is room");
+            assert!(sent >= 4, "{sent}");
+            while sent < 8 {
+                sent += write(&[&b"abcdefgh"[sent..]]).await.expect("there is room");
+            }
+            let stalled = write(&[b"no room"]).await.expect_err("nobody reads");
+            assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+            let mut taken = [0; 8];
+            far.read_exact(&mut taken).await.expect("it was written");
+            assert_eq!(&taken, b"abcdefgh");
+            assert_eq!(write(&[b"room"]).await.expect("there is room"), 4);
+        });
     }
 }

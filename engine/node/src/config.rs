@@ -8,10 +8,12 @@ pub use auth::{AuditSection, AuthKey, AuthMode, AuthSection, TlsSection};
 pub use links::LinksSection;
 pub use units::{format_duration, parse_bytes, parse_duration};
 
+use fnv::FnvHasher;
 use serde::{Deserialize, Deserializer, de};
 use std::{
     collections::BTreeMap,
     fmt,
+    hash::Hasher,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -101,16 +103,12 @@ impl Default for ClusterSection {
 impl ClusterSection {
     /// The cluster's identity: the one given, else a hash of the name.
     pub fn identity(&self) -> u64 {
-        self.id.unwrap_or_else(|| fnv(self.name.bytes()))
+        self.id.unwrap_or_else(|| {
+            let mut hash = FnvHasher::default();
+            hash.write(self.name.as_bytes());
+            hash.finish()
+        })
     }
-}
-
-/// FNV-1a with 64 bits: the same on every node and with every compiler.
-fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
-    let bytes = bytes.into_iter();
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 /// TOML's keys are text; members are numbers.
@@ -298,10 +296,12 @@ impl NodeConfig {
     /// The identity of the group that replicates the data: of the cluster and of who its members are. Nodes that were
     /// told other members count other quorums, so to each other they are strangers.
     pub fn group(&self) -> u64 {
-        let members = self.members();
-        let numbers = members.keys().flat_map(|member| member.to_le_bytes());
-        let cluster = self.cluster.identity().to_le_bytes();
-        fnv(cluster.into_iter().chain(numbers))
+        let mut hash = FnvHasher::default();
+        hash.write(&self.cluster.identity().to_le_bytes());
+        for member in self.members().keys() {
+            hash.write(&member.to_le_bytes());
+        }
+        hash.finish()
     }
 
     /// Whether changes are logged.
@@ -583,6 +583,17 @@ mod tests {
             config.cluster.identity(),
             NodeConfig::default().cluster.identity()
         );
+    }
+
+    /// Folders on disks and peers of other versions have them.
+    #[test]
+    fn identities_never_change() {
+        let text =
+            "[cluster]\nname = \"foobar\"\npeers = { 1 = \"a:1\", 2 = \"b:1\", 3 = \"c:1\" }\n";
+        let config = parse(text).expect("well-formed");
+        // The one of FNV's published test vectors.
+        assert_eq!(config.cluster.identity(), 0x8594_4171_f739_67e8);
+        assert_eq!(config.group(), 0xbe97_eb02_d98a_4f7d);
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Rig {
     pub links_mutant: Option<holdfast_links::Mutant>,
     /// Who looks on.
     pub observer: Option<Arc<dyn Observer<Kv>>>,
+    /// Who looks on at the tables.
+    pub witness: Option<Arc<dyn holdfast_tables::Witness>>,
     /// Who is told of every change that clients ask for, beside the log.
     pub audit: Option<Arc<dyn Audit>>,
     /// Bytes in which snapshots are sent.
@@ -66,6 +68,7 @@ impl Default for Rig {
             tables_mutant: None,
             links_mutant: None,
             observer: None,
+            witness: None,
             audit: None,
             snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
             snapshot_window: SNAPSHOT_WINDOW,
@@ -322,6 +325,7 @@ pub(crate) async fn open_tables(
         path: folder.tables(),
         cache_kib: TABLES_CACHE_KIB,
         mutant: rig.tables_mutant,
+        witness: rig.witness.clone(),
     };
     let path = options.path.display().to_string();
     let (now, rng) = (host.unix_time(), host.rng("tables"));

@@ -1,6 +1,6 @@
 //! One job of 100,000 links on a node of its own: how much memory it takes, and how long a page of its results.
 
-use crate::measure::{Result, median};
+use crate::measure::{Result, alone, median};
 use holdfast_host::{Host, tokio_host};
 use holdfast_http::{BodyPolicy, Client, ClientConfig, Request, tls::Roots};
 use holdfast_record::worker::BenchRow;
@@ -151,35 +151,26 @@ async fn measure(host: &Host, folder: &Path) -> Result<Vec<BenchRow>> {
         return Err(format!("{count} results of a job that says {}", job["total_links"]).into());
     }
     let slowest = times.iter().copied().fold(0.0, f64::max);
-    let row = |name: &str, value: f64, unit: &str, note: &str| BenchRow {
-        name: name.into(),
-        value,
-        unit: unit.into(),
-        rival: None,
-        rival_value: None,
-        ratio: None,
-        note: note.into(),
-    };
     Ok(vec![
-        row(
+        alone(
             "memory of a node",
             engine.peak()? / 1e6,
             "MB at most",
             &format!("through a job of {count} links and the reading of all its results; bar: 300"),
         ),
-        row(
+        alone(
             "page of results, slowest",
             slowest,
             "ms",
             &format!("{PAGE} results, with their JSON and the loopback; bar: 20"),
         ),
-        row(
+        alone(
             "page of results, median",
             median(times),
             "ms",
             &format!("the same; {} pages", count.div_ceil(PAGE)),
         ),
-        row(
+        alone(
             "job",
             took,
             "s",

@@ -1,16 +1,18 @@
-//! How fast the simulator, the log and the Raft core are, each beside a rival that does the same, or less, in the same
-//! run. A package of its own, so that what runs seeds links no rival. The command line is described in
-//! `holdfast_record::worker`.
+//! How fast the simulator, the log, the Raft core, the HTTP client and the reading of pages are, each beside a rival
+//! that does the same, or less, in the same run. A package of its own, so that what runs seeds links no rival. The
+//! command line is described in `holdfast_record::worker`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "what is measured is real time on a real disk; nothing here is simulated but by the library measured"
 )]
 
+mod http;
 mod job;
 mod links;
 mod log;
 mod measure;
+mod page;
 mod raft;
 mod sim;
 mod site;
@@ -59,6 +61,10 @@ enum Bench {
     Log,
     /// The Raft core, beside that of TiKV.
     Raft,
+    /// The HTTP client, beside bare connections of hyper's.
+    Http,
+    /// Reading the links of a page, beside html5ever's tokenizer.
+    Page,
     /// A job of 100,000 links: memory, and pages of results.
     Job,
 }
@@ -88,6 +94,8 @@ fn main() -> ExitCode {
         Some(Bench::Sim) => sim::rows(),
         Some(Bench::Log) => log::rows(),
         Some(Bench::Raft) => raft::rows(),
+        Some(Bench::Http) => http::rows(),
+        Some(Bench::Page) => page::rows(),
         Some(Bench::Job) => job::rows(),
         None => Err("say what to measure".into()),
     };

@@ -17,6 +17,7 @@ mod people;
 mod polite;
 mod site;
 mod stage;
+mod witness;
 
 use crate::{
     Outcome, Run, Scenario, Source,
@@ -281,6 +282,7 @@ async fn simulate(
             tables_mutant: mutants.tables,
             links_mutant: mutants.links,
             observer: Some(stage.observer(node)),
+            witness: Some(stage.witness(node)),
             snapshot_chunk_bytes: snapshot_chunk_bytes as usize,
             snapshot_window,
             ..Rig::default()

@@ -1,16 +1,17 @@
 //! What everybody in one run knows together: the way into each node's tables, who leads, which jobs are active, and
 //! what clients were told.
 
+use super::witness::{self, History};
 use holdfast_host::Host;
 use holdfast_kv::Kv;
-use holdfast_raft::{Event as RaftEvent, Role, Term};
+use holdfast_raft::{Event as RaftEvent, Index, Role, Term};
 use holdfast_replica::{Consistency, Event, Observer, Output, Replica};
 use holdfast_sim::{
     draw::Draws,
     fast,
     full::{self, World},
 };
-use holdfast_tables::{Reader, SqlError, TablesHandle};
+use holdfast_tables::{Reader, SqlError, TablesHandle, When, Witness};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -40,6 +41,8 @@ struct Seen {
     nodes: BTreeMap<u32, bool>,
     /// When processes began, and where.
     began: Vec<(Duration, u32)>,
+    /// What the tables of the nodes were.
+    history: History,
 }
 
 /// A time in which a job may ask the web.
@@ -162,12 +165,42 @@ impl Stage {
         host.timeout(ATTEMPT, asked).await.ok()?.ok()
     }
 
+    /// Who looks on at the tables of node `node`.
+    pub(super) fn witness(&self, node: u32) -> Arc<dyn Witness> {
+        Arc::new(TablesWitness {
+            stage: self.clone(),
+            node,
+        })
+    }
+
     /// Who looks on at node `node`.
     pub(super) fn observer(&self, node: u32) -> Arc<dyn Observer<Kv>> {
         Arc::new(NodeObserver {
             stage: self.clone(),
             node,
         })
+    }
+}
+
+struct TablesWitness {
+    stage: Stage,
+    node: u32,
+}
+
+impl Witness for TablesWitness {
+    fn stand(&self, when: When, applied: Index, reader: Reader<'_>) {
+        // What cannot be read is told by whoever needs it.
+        let Ok(fingerprint) = witness::fingerprint(reader) else {
+            return;
+        };
+        let told = self
+            .stage
+            .seen()
+            .history
+            .take(self.node, when, applied, fingerprint);
+        if let Err((property, message)) = told {
+            self.stage.world.fail(property, message, Some(self.node));
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 use super::*;
 use holdfast_host::{OpenMode, write_all_at};
 use holdfast_sim::draw::{Domain, Draws};
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, time::Duration};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NODES: u32 = 3;
-const SEED: &str = "HOLDFAST_FULL_LANE_SEED";
 
 /// Echo traffic over streams and datagrams and a durable counter on each node, while nodes are killed, lose power,
 /// stop and are cut off. Everything random in it is drawn from the seed.
@@ -126,46 +125,18 @@ async fn talker(host: Host, number: u32) {
 #[test]
 #[ignore = "a child of equal_in_two_processes"]
 fn child() {
-    let seed = std::env::var(SEED)
-        .expect("the parent sets it")
-        .parse()
-        .unwrap();
+    let seed = processes::seed();
     let storm = storm(seed);
     let planned = simulate(Settings::new(plans::drawn(seed), 2), plans::ledger);
-    println!(
-        "outcome {:016x} {:?} {:016x} {:?}",
+    processes::tell(&format!(
+        "{:016x} {:?} {:016x} {:?}",
         storm.trace_hash, storm.counts, planned.trace_hash, planned.counts
-    );
-}
-
-fn outcome_in_child(seed: u64, padding: usize) -> String {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["determinism::child", "--exact", "--ignored", "--nocapture"])
-        .env(SEED, seed.to_string())
-        // Moves the stack, as a different shell would.
-        .env("HOLDFAST_PADDING", "x".repeat(padding))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let outcomes: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.split_once("outcome ").map(|(_, outcome)| outcome))
-        .collect();
-    assert_eq!(outcomes.len(), 1, "{text}");
-    outcomes[0].to_owned()
+    ));
 }
 
 #[test]
 fn equal_in_two_processes() {
-    let mut outcomes = std::collections::BTreeSet::new();
-    for seed in 0..6 {
-        let first = outcome_in_child(seed, 1);
-        let second = outcome_in_child(seed, 5_000);
-        assert_eq!(first, second, "seed {seed}");
-        outcomes.insert(first);
-    }
-    assert_eq!(outcomes.len(), 6, "different seeds differ");
+    processes::check_equal("determinism::child", 6);
 }
 
 #[test]

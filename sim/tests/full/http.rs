@@ -16,14 +16,13 @@ use hyper::{
     service::service_fn,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use std::{convert::Infallible, process::Command, time::Duration};
+use std::{convert::Infallible, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
-const SEED: &str = "HOLDFAST_FULL_LANE_HTTP_SEED";
 
 const HTTP1: u16 = 80;
 const HTTP2: u16 = 81;
@@ -259,39 +258,17 @@ fn storm(seed: u64) -> Ended<Weather> {
 #[test]
 #[ignore = "a child of equal_in_two_processes"]
 fn child() {
-    let seed = std::env::var(SEED).expect("the parent sets it");
-    let ended = storm(seed.parse().expect("a number"));
+    let ended = storm(processes::seed());
     let weather = ended.output.expect("it ends");
-    println!(
-        "outcome {:016x} {:?} {weather:?}",
+    processes::tell(&format!(
+        "{:016x} {:?} {weather:?}",
         ended.trace_hash, ended.counts
-    );
-}
-
-fn outcome_in_child(seed: u64, padding: usize) -> String {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["http::child", "--exact", "--ignored", "--nocapture"])
-        .env(SEED, seed.to_string())
-        // Moves the stack, as a different shell would.
-        .env("HOLDFAST_PADDING", "x".repeat(padding))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let mut outcomes = text.lines().filter_map(|line| line.split_once("outcome "));
-    outcomes.next().expect("one line").1.to_owned()
+    ));
 }
 
 #[test]
 fn equal_in_two_processes() {
-    let mut outcomes = std::collections::BTreeSet::new();
-    for seed in 0..4 {
-        let first = outcome_in_child(seed, 1);
-        let second = outcome_in_child(seed, 5_000);
-        assert_eq!(first, second, "seed {seed}");
-        outcomes.insert(first);
-    }
-    assert_eq!(outcomes.len(), 4, "different seeds differ");
+    processes::check_equal("http::child", 4);
 }
 
 #[test]

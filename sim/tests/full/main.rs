@@ -7,6 +7,7 @@ mod disks;
 mod http;
 mod machines;
 mod plans;
+mod processes;
 mod speed;
 mod streams;
 mod time;

@@ -4,7 +4,6 @@ mod bodies;
 mod malformed;
 mod politeness;
 mod redirects;
-mod speed;
 mod support;
 mod tls;
 mod transport;

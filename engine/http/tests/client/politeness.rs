@@ -1,11 +1,12 @@
 use crate::support::*;
-use holdfast_host::{Moment, TaskEnd};
-use holdfast_http::{ClientConfig, FetchError, Origin, Stage};
+use holdfast_host::{BoxFuture, Moment, TaskEnd};
+use holdfast_http::{ClientConfig, FetchError, Gate, Origin, Refusal, Request, Stage};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::io::AsyncWriteExt;
+use url::Url;
 
 /// What the server saw: when requests began, and how many there were at once.
 #[derive(Default)]
@@ -100,6 +101,37 @@ fn requests_of_an_origin_are_few_at_a_time() {
         let seen = seen.lock().expect("no panic");
         assert_eq!(seen.most, 3);
         assert_eq!(site.connections(), 3);
+    });
+}
+
+/// Lets everything pass, after a gap of its own.
+struct Slow(Duration);
+
+impl Gate for Slow {
+    fn admit<'a>(&'a self, _hop: &'a Url) -> BoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn gap(&self) -> Duration {
+        self.0
+    }
+}
+
+#[test]
+fn who_asks_for_a_longer_gap_keeps_it_whoever_came_before() {
+    run(|lab| async move {
+        let (site, seen) = watching(&lab, MS).await;
+        let client = lab.client(ClientConfig::default());
+        let origin = Origin::of(&site.url("/")).expect("a web URL");
+        client.set_gap(&origin, 20 * MS).expect("room");
+        for own in [0, 80, 0, 80, 5] {
+            let request = Request::get(site.url("/"));
+            let fetched = client.fetch(&request, &Slow(own * MS), &all).await;
+            is_ok(&fetched.outcome, b"x");
+        }
+        for (gap, asked) in gaps(&seen).into_iter().zip([80, 20, 80, 20]) {
+            assert!(gap + JITTER >= asked * MS, "{gap:?} instead of {asked} ms");
+        }
     });
 }
 

@@ -72,6 +72,21 @@ fn https(site: &Site) -> Url {
     Url::parse(&url).expect("a URL")
 }
 
+/// Asks so many times at once, and is answered with `body` each time.
+async fn ask_at_once(lab: &Lab, client: &Client, url: &Url, times: usize, body: &'static [u8]) {
+    let tasks: Vec<_> = (0..times)
+        .map(|_| {
+            let (client, url) = (client.clone(), url.clone());
+            lab.host.spawn("asker", async move {
+                is_ok(&get(&client, url).await, body);
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await, holdfast_host::TaskEnd::Returned);
+    }
+}
+
 #[test]
 fn http2_is_agreed_on_and_connections_are_shared() {
     run(|lab| async move {
@@ -83,17 +98,7 @@ fn http2_is_agreed_on_and_connections_are_shared() {
         });
         let site = site.await;
         let client = lab.trusting(config(), &authority.root());
-        let tasks: Vec<_> = (0..6)
-            .map(|_| {
-                let (client, url) = (client.clone(), https(&site));
-                lab.host.spawn("asker", async move {
-                    is_ok(&get(&client, url).await, b"/path");
-                })
-            })
-            .collect();
-        for task in tasks {
-            assert_eq!(task.await, holdfast_host::TaskEnd::Returned);
-        }
+        ask_at_once(&lab, &client, &https(&site), 6, b"/path").await;
         assert_eq!(site.connections(), 1);
         let by_address = format!("https://{}/path", site.address);
         let url = Url::parse(&by_address).expect("a URL");
@@ -306,17 +311,7 @@ fn a_slow_handshake_brings_no_two_requests_together() {
             ..self::config()
         };
         let client = lab.trusting(config, &authority.root());
-        let tasks: Vec<_> = (0..4)
-            .map(|_| {
-                let (client, url) = (client.clone(), https(&site));
-                lab.host.spawn("asker", async move {
-                    is_ok(&get(&client, url).await, b"x");
-                })
-            })
-            .collect();
-        for task in tasks {
-            assert_eq!(task.await, holdfast_host::TaskEnd::Returned);
-        }
+        ask_at_once(&lab, &client, &https(&site), 4, b"x").await;
         let starts = starts.lock().expect("no panic");
         assert_eq!(starts.len(), 4);
         for pair in starts.windows(2) {

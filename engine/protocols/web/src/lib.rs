@@ -15,7 +15,6 @@ pub mod header;
 mod limits;
 mod link;
 pub mod page;
-pub mod retry_after;
 pub mod robots;
 pub mod sitemap;
 pub mod soft404;

@@ -18,6 +18,7 @@ mod records;
 mod service;
 mod sql;
 mod tables;
+mod witness;
 
 pub use call::{Caller, End, Idempotency};
 pub use change::Change;
@@ -33,3 +34,4 @@ pub use records::{AuditEntry, DeadLetter, MAX_RECORDS, audit_entries, dead_lette
 pub use service::{Fault, Service};
 pub use sql::{Reader, SqlError};
 pub use tables::{Services, Tables, TablesOptions};
+pub use witness::{When, Witness};

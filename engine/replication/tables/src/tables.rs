@@ -1,5 +1,5 @@
 use crate::{
-    Change, Fault, Mutant, Reader, Service, SqlError,
+    Change, Fault, Mutant, Reader, Service, SqlError, When, Witness,
     call::{Call, Caller, Reply},
     outbox,
     service::{AnyService, encode},
@@ -18,6 +18,7 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tokio::sync::watch;
 
@@ -65,7 +66,7 @@ impl Services {
 }
 
 /// How [`Tables`] are opened.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TablesOptions {
     /// Where the database is; its directory exists.
     pub path: PathBuf,
@@ -73,6 +74,8 @@ pub struct TablesOptions {
     pub cache_kib: u32,
     /// A bug to plant; has an effect only where debug assertions are on.
     pub mutant: Option<Mutant>,
+    /// Who looks on.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 /// The tables of several services, as the [`DiskMachine`] of a replica.
@@ -129,7 +132,18 @@ impl Tables {
         })?;
         self.database = Some(database);
         self.changed.send_replace(self.applied);
-        Ok(())
+        self.show(disk, now, When::Opened)
+    }
+
+    fn show(&mut self, disk: &mut dyn Disk, now: UnixTime, when: When) -> Result<(), Error> {
+        let Some(witness) = self.options.witness.clone() else {
+            return Ok(());
+        };
+        let applied = self.applied;
+        self.read(disk, now, |reader| {
+            witness.stand(when, applied, reader);
+            Ok(())
+        })
     }
 
     /// Tells the index of the last command applied, as it rises.
@@ -212,6 +226,7 @@ impl DiskMachine for Tables {
         }
         self.applied = last.index;
         self.revocations += revoked.get();
+        self.show(disk, now, When::Applied).map_err(fatal)?;
         self.changed.send_replace(last.index);
         Ok(outcomes)
     }

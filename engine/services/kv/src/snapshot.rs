@@ -7,8 +7,12 @@
 //! Integers are little-endian. The index is not written: replaying the changes makes it.
 
 use crate::{Kv, store::Change};
+use fnv::FnvHasher;
 use holdfast_replica::CorruptSnapshot;
-use std::io::{self, Read, Write};
+use std::{
+    hash::Hasher,
+    io::{self, Read, Write},
+};
 
 const VERSION: u8 = 1;
 
@@ -62,22 +66,17 @@ pub fn read(source: &mut dyn Read) -> Result<Kv, CorruptSnapshot> {
 
 /// A hash over the bytes of the snapshot.
 pub fn digest(kv: &Kv) -> u64 {
-    let mut hash = Fnv(FNV_OFFSET);
+    let mut hash = Hash(FnvHasher::default());
     write(kv, &mut hash).expect("a hash takes everything");
-    hash.0
+    hash.0.finish()
 }
 
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x100_0000_01b3;
+/// Takes what is written for its hash alone.
+struct Hash(FnvHasher);
 
-/// FNV-1a with 64 bits: the same on every node and with every compiler.
-struct Fnv(u64);
-
-impl Write for Fnv {
+impl Write for Hash {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
-        }
+        self.0.write(bytes);
         Ok(bytes.len())
     }
 

@@ -4,10 +4,13 @@ use crate::{
     CheckJob, Verdict,
     command::{Checked, Found, FoundTarget, Scope, Task, authority},
     mutant::Mutant,
-    traps,
 };
 use holdfast_tables::{Change, SqlError, params};
-use holdfast_web::{LinkKind, urls};
+use holdfast_web::{
+    LinkKind,
+    traps::{self, Trap},
+    urls,
+};
 use std::time::Duration;
 use url::Url;
 
@@ -330,17 +333,17 @@ impl<'c, 'a> Intake<'c, 'a> {
             if self.job.targets + self.targets >= options.max_targets {
                 return Ok(Err("max_targets"));
             }
-            if let Some(trap) = traps::shape(&url) {
-                return Ok(Err(trap));
+            if let Some(trap) = traps::by_shape(&url) {
+                return Ok(Err(trap.code()));
             }
             if self.is_full(&host)? {
                 return Ok(Err("max_targets_per_host"));
             }
             if depth > traps::NEAR
-                && let Some(prefix) = traps::calendar(&url)
-                && self.is_endless(&prefix)?
+                && let Some(family) = traps::without_dates(&url)
+                && self.is_endless(&family)?
             {
-                return Ok(Err("trap_calendar"));
+                return Ok(Err(Trap::Calendar.code()));
             }
         }
         let is_crawled = source.is_none()
@@ -399,11 +402,12 @@ impl<'c, 'a> Intake<'c, 'a> {
         Ok(taken == 0)
     }
 
-    fn is_endless(&self, prefix: &str) -> Result<bool, SqlError> {
+    /// Counts one more of the URLs that are the same but for their dates, if there may be more.
+    fn is_endless(&self, family: &str) -> Result<bool, SqlError> {
         let taken = self.change.execute(
             "INSERT INTO links_calendars (job, prefix, dates) VALUES (?1, ?2, 1)
              ON CONFLICT (job, prefix) DO UPDATE SET dates = dates + 1 WHERE dates < ?3",
-            params![self.number, prefix, traps::MAX_DATES],
+            params![self.number, family, traps::MAX_DATES],
         )?;
         Ok(taken == 0)
     }

@@ -21,7 +21,6 @@ mod robots;
 mod service;
 mod stream;
 pub mod time;
-mod traps;
 mod verdict;
 mod worker;
 

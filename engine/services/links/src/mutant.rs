@@ -18,6 +18,8 @@ pub enum Mutant {
     CountedTwice,
     /// A server that says when to come again is asked again as soon as any other that failed.
     RetryAfterIgnored,
+    /// An origin keeps the gap of the job that asked for its robots.txt, whatever later jobs ask for.
+    GapOfTheFirst,
 }
 
 impl Mutant {

@@ -1,6 +1,6 @@
 use crate::{command::MAX_URL_BYTES, mutant::Mutant};
 use holdfast_host::{BoxFuture, Host, Moment};
-use holdfast_http::{BodyPolicy, Client, FetchError, Gate, OpenGate, Origin, Refusal, Request};
+use holdfast_http::{BodyPolicy, Client, FetchError, Gate, Origin, Refusal, Request};
 use holdfast_web::{Robots, robots::ProductToken, urls};
 use std::{
     collections::BTreeMap,
@@ -78,7 +78,8 @@ impl RobotsCache {
         }
     }
 
-    /// The rules of the host of `url`. Sets the client's gap for it to what they ask, or to `gap` if that is longer.
+    /// The rules of the host of `url`. Sets the client's gap for it to what they ask; `gap` is kept when they must be
+    /// fetched.
     pub async fn rules(&self, url: &Url, gap: Duration) -> Result<Rules, FetchError> {
         let origin = Origin::of(url)?;
         let entry = match Mutant::RobotsShared.is_in(self.mutant) {
@@ -123,8 +124,11 @@ impl RobotsCache {
     }
 
     async fn fetch(&self, url: &Url, origin: &Origin, gap: Duration) -> Rules {
-        // Before the first request already: the one after robots.txt waits for it, too.
-        let _ = self.client.set_gap(origin, gap);
+        let first = match Mutant::GapOfTheFirst.is_in(self.mutant) {
+            true => gap,
+            false => Duration::ZERO,
+        };
+        let _ = self.client.set_gap(origin, first);
         let mut robots = url.clone();
         robots.set_path("/robots.txt");
         robots.set_query(None);
@@ -132,7 +136,7 @@ impl RobotsCache {
         let request = Request::get(robots);
         let fetched = self
             .client
-            .fetch(&request, &OpenGate, &|_| BodyPolicy::Prefix {
+            .fetch(&request, &Spaced(gap), &|_| BodyPolicy::Prefix {
                 max: MAX_BYTES,
             })
             .await;
@@ -164,13 +168,26 @@ impl RobotsCache {
             && let Some(delay) = robots.crawl_delay()
         {
             let delay = Duration::from_secs_f64(delay.clamp(0.0, 3600.0));
-            let _ = self.client.set_gap(origin, gap.max(delay));
+            let _ = self.client.set_gap(origin, delay.max(first));
         }
         rules
     }
 }
 
-/// Lets pass what robots.txt allows.
+/// Lets everything pass, with so much time in between.
+struct Spaced(Duration);
+
+impl Gate for Spaced {
+    fn admit<'a>(&'a self, _hop: &'a Url) -> BoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn gap(&self) -> Duration {
+        self.0
+    }
+}
+
+/// Lets pass what robots.txt allows, as slowly as it and the job ask for.
 pub(crate) struct RobotsGate<'a> {
     pub robots: &'a RobotsCache,
     pub gap: Duration,
@@ -179,6 +196,13 @@ pub(crate) struct RobotsGate<'a> {
 }
 
 impl Gate for RobotsGate<'_> {
+    fn gap(&self) -> Duration {
+        match Mutant::GapOfTheFirst.is_in(self.robots.mutant) {
+            true => Duration::ZERO,
+            false => self.gap,
+        }
+    }
+
     fn admit<'a>(&'a self, hop: &'a Url) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(async move {
             if hop.as_str().len() > MAX_URL_BYTES {

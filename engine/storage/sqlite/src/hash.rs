@@ -1,24 +1,19 @@
+use fnv::FnvHasher;
 use rusqlite::types::ValueRef;
+use std::hash::Hasher as _;
 
 /// FNV-1a: guards against edits and differences, not against enemies. Typed values are told apart by their types and
 /// lengths, so that no two rows run into each other.
-pub(crate) struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Fnv(0xcbf2_9ce4_8422_2325)
-    }
-}
+#[derive(Default)]
+pub(crate) struct Fnv(FnvHasher);
 
 impl Fnv {
     pub fn sum(&self) -> u64 {
-        self.0
+        self.0.finish()
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        self.0.write(bytes);
     }
 
     fn tagged(&mut self, tag: u8, bytes: &[u8]) {
@@ -39,5 +34,40 @@ impl Fnv {
             ValueRef::Text(text) => self.tagged(3, text),
             ValueRef::Blob(bytes) => self.tagged(4, bytes),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checksums of schema steps are in databases.
+    #[test]
+    fn sums_never_change() {
+        let mut hash = Fnv::default();
+        hash.bytes(b"foobar");
+        // The one of FNV's published test vectors.
+        assert_eq!(hash.sum(), 0x8594_4171_f739_67e8);
+        let mut hash = Fnv::default();
+        hash.text("foobar");
+        assert_eq!(hash.sum(), 0xd508_2d05_3855_bf09);
+    }
+
+    #[test]
+    fn values_do_not_run_into_each_other() {
+        let sum = |values: &[ValueRef<'_>]| {
+            let mut hash = Fnv::default();
+            values.iter().for_each(|value| hash.value(*value));
+            hash.sum()
+        };
+        use ValueRef::{Blob, Integer, Null, Real, Text};
+        assert_ne!(
+            sum(&[Text(b"ab"), Text(b"c")]),
+            sum(&[Text(b"a"), Text(b"bc")])
+        );
+        assert_ne!(sum(&[Text(b"a")]), sum(&[Blob(b"a")]));
+        assert_ne!(sum(&[Integer(0)]), sum(&[Real(0.0)]));
+        assert_ne!(sum(&[Null]), sum(&[Text(b"")]));
+        assert_ne!(sum(&[]), sum(&[Null]));
     }
 }

@@ -7,7 +7,6 @@
 mod body;
 mod loopback;
 mod observed;
-mod rt;
 mod tls;
 
 pub use loopback::{Loopback, LoopbackError};
@@ -19,8 +18,9 @@ use super::{
     answer::{Answer, Body, Fault, Reply, Request as Question},
 };
 use body::Sending;
+use bytes::Bytes;
 use holdfast_host::{BoxFuture, Host, Listener, Stream, TaskHandle};
-use holdfast_http::rt::{HostExecutor, HostTimer};
+use holdfast_http::rt::{HostExecutor, HostIo, HostTimer};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
@@ -28,7 +28,6 @@ use hyper::{
     service::service_fn,
 };
 use observed::Asked;
-use rt::HostIo;
 use rustls::ServerConfig;
 use std::{
     future::poll_fn,
@@ -206,7 +205,7 @@ impl Site {
             .auto_date_header(false)
             .max_headers(200)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(HostIo::new(stream), service);
+            .serve_connection(self.io(stream), service);
         // hyper polls the service inside its own poll, so that an end is there to be seen when that returns.
         let fault = poll_fn(|cx| {
             let polled = connection.poll_without_shutdown(cx);
@@ -271,8 +270,13 @@ impl Site {
             .auto_date_header(false)
             .keep_alive_interval(HEAD_TIMEOUT)
             .keep_alive_timeout(HEAD_TIMEOUT)
-            .serve_connection(HostIo::new(stream), service);
+            .serve_connection(self.io(stream), service);
         pin!(connection).await.map_err(io::Error::other)
+    }
+
+    /// A client may be slow as long as it likes, but for one that is gone for good.
+    fn io<S>(&self, stream: S) -> HostIo<S> {
+        HostIo::new(&self.host, stream, Bytes::new(), HANG)
     }
 
     /// What the web answers, and the mark of the request's being under way.

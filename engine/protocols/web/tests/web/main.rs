@@ -4,5 +4,4 @@ mod page;
 mod random;
 mod robots;
 mod sitemap;
-mod speed;
 mod whatwg;

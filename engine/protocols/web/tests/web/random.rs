@@ -3,39 +3,11 @@
 use holdfast_web::{
     Limits, Link, Problem, charset, css, header,
     page::{Options, parse, read},
-    retry_after,
     robots::{ProductToken, Robots},
     sitemap, soft404, srcset, urls,
 };
 use proptest::prelude::*;
 use url::Url;
-
-/// A page as a shop might have it: navigation, lists of pictures, text, a little script and style.
-pub fn typical_page(items: usize) -> String {
-    let mut html = String::from(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Roses &amp; more</title>\n\
-         <link rel=\"stylesheet\" href=\"/css/main.css?v=3\">\
-         <link rel=\"canonical\" href=\"https://example.com/roses\">\n\
-         <style>body { margin: 0; background: #fff url(\"/img/paper.png\") } .item { float: left }</style>\n\
-         <script>window.settings = { \"a\": \"<b>\", list: [1, 2, 3] };</script>\n</head>\n<body class=\"page\">\n",
-    );
-    for item in 0..items {
-        html.push_str(&format!(
-            "<div class=\"item item-{item} border rounded\" id=\"item-{item}\" data-price=\"{item}.99\">\n  \
-             <h2 class=\"title\">Climbing rose number {item}</h2>\n  \
-             <a class=\"link\" href=\"/shop/flowers/rose-{item}.html?from=list&amp;page=2\" title=\"Rose {item}\">\
-             <img class=\"thumb\" src=\"../img/rose-{item}.jpg\" alt=\"A rose in bloom\" \
-             width=\"200\" height=\"100\"></a>\n  \
-             <p>Flowers from June to October in clusters of up to thirty blossoms; hardy to &minus;20&nbsp;degrees \
-             and resistant to black spot. Plant it in full sun, 60&nbsp;cm from a wall, and give it water \
-             in dry summers. It grows to three metres and wants a support that carries it; cut it in spring.</p>\n  \
-             <p>Sent from our nursery in pots of four litres, from March on, within a week of your order.</p>\n  \
-             <!-- stock: {item} -->\n</div>\n"
-        ));
-    }
-    html.push_str("</body>\n</html>\n");
-    html
-}
 
 /// Pieces from which documents of all kinds are put together, whole or broken.
 const PIECES: &[&str] = &[
@@ -282,7 +254,6 @@ proptest! {
         prop_assert!(header::links(&text, &document(), 0, &limits).len() <= limits.links);
         header::refresh(&text);
         header::parameter(&text, "rel");
-        prop_assert!(retry_after::parse(&text, 0).is_none_or(|wait| wait <= retry_after::LIMIT));
         soft404::is_not_found_title(&text);
     }
 

@@ -111,6 +111,28 @@ mod tests {
     }
 
     #[test]
+    fn a_wall_clock_that_is_set_changes_nothing() {
+        let may_take = |mutant| {
+            let settings = PoolSettings {
+                mutant,
+                ..PoolSettings::default()
+            };
+            let mut contender = Contender::default();
+            let view = LeaseView {
+                holder: 7,
+                epoch: 1,
+                renewals: 0,
+            };
+            let now = Moment::from_nanos(5);
+            contender.look(now, UnixTime::from_nanos(0), view);
+            let set = UnixTime::from_nanos(3_600_000_000_000);
+            contender.may_take((now, set), &settings)
+        };
+        assert!(!may_take(None));
+        assert!(may_take(Some(Mutant::LeaseByWallClock)), "planted");
+    }
+
+    #[test]
     fn a_lease_that_was_given_back_is_free_at_once() {
         let mut contender = Contender::default();
         let now = (Moment::from_nanos(5), UnixTime::from_nanos(5));

@@ -1,10 +1,13 @@
 //! What commands do to tables, and what is remembered of them.
 
-use crate::{Command, TooMany, open, run};
+use crate::{Command, TooMany, open, open_with, run};
 use holdfast_host::{Disk, UnixTime};
 use holdfast_replica::{DiskCommand, DiskMachine};
-use holdfast_tables::Tables;
-use std::path::Path;
+use holdfast_tables::{Mutant, Tables};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 /// The call of a service as it stands in the log, written down here once more on purpose: logs outlive programs.
 #[derive(serde::Serialize)]
@@ -14,6 +17,29 @@ enum Call<'a> {
         caller: Option<Caller<'a>>,
         command: Vec<u8>,
     },
+    Acquire {
+        service: &'a str,
+        holder: u64,
+        seen: (u64, u64, u64),
+    },
+    Renew {
+        service: &'a str,
+        epoch: u64,
+    },
+    Release {
+        service: &'a str,
+        epoch: u64,
+    },
+    Settle {
+        service: &'a str,
+        epoch: u64,
+        settled: Vec<(i64, u32, End)>,
+    },
+}
+
+#[derive(serde::Serialize)]
+enum End {
+    Done(Vec<u8>),
 }
 
 #[derive(serde::Serialize)]
@@ -31,6 +57,9 @@ enum Reply {
     KeyReused,
     Unknown,
     Failed(String),
+    Leased { epoch: u64 },
+    Fenced,
+    Settled,
 }
 
 fn command(index: u64, command: &Command, key: Option<(&str, u64)>) -> DiskCommand {
@@ -43,10 +72,14 @@ fn command(index: u64, command: &Command, key: Option<(&str, u64)>) -> DiskComma
         }),
         command: postcard::to_stdvec(command).expect("it encodes"),
     };
+    entry(index, &call)
+}
+
+fn entry(index: u64, call: &Call<'_>) -> DiskCommand {
     DiskCommand {
         index,
         time: index * 1_000_000_000,
-        payload: postcard::to_stdvec(&call).expect("it encodes").into(),
+        payload: postcard::to_stdvec(call).expect("it encodes").into(),
     }
 }
 
@@ -207,4 +240,65 @@ fn replicas_have_equal_content_however_commands_were_batched_and_a_copy_takes_a_
             .await;
         })
     });
+}
+
+/// Two holders, one after the other, and what the first says of a row of the outbox when the second has the lease.
+fn told_late(mutant: Option<Mutant>) -> Vec<Reply> {
+    let replies = Arc::new(Mutex::new(Vec::new()));
+    let told = replies.clone();
+    run(|host| {
+        Box::pin(async move {
+            let (same, seen) = (host.clone(), told.clone());
+            let work = move |disk: &mut dyn Disk| {
+                let mut tables = open_with(disk, &same, "tables.db", mutant);
+                let say = Command::Say(vec![("lane".into(), "word".into())]);
+                let service = "tally";
+                let settle = |epoch, attempt| Call::Settle {
+                    service,
+                    epoch,
+                    settled: vec![(1, attempt, End::Done(b"word".to_vec()))],
+                };
+                let acquire = |holder, seen| Call::Acquire {
+                    service,
+                    holder,
+                    seen,
+                };
+                let entries = [
+                    command(1, &say, None),
+                    entry(2, &acquire(7, (0, 0, 0))),
+                    entry(3, &Call::Renew { service, epoch: 1 }),
+                    // It has renewed since: whoever has not seen that waits.
+                    entry(4, &acquire(8, (7, 1, 0))),
+                    entry(5, &acquire(8, (7, 1, 1))),
+                    entry(6, &settle(1, 0)),
+                    entry(7, &Call::Renew { service, epoch: 1 }),
+                    entry(8, &Call::Release { service, epoch: 1 }),
+                    entry(9, &settle(2, 0)),
+                ];
+                let replies = apply(&mut tables, disk, &entries);
+                seen.lock().expect("no panic").extend(replies);
+            };
+            host.blocking(work).await;
+        })
+    });
+    std::mem::take(&mut *replies.lock().expect("no panic"))
+}
+
+#[test]
+fn a_holder_of_an_older_lease_is_fenced() {
+    use Reply::{Fenced, Leased, Settled};
+    let replies = told_late(None);
+    let expected = [
+        done(1),
+        Leased { epoch: 1 },
+        Leased { epoch: 1 },
+        Fenced,
+        Leased { epoch: 2 },
+        Fenced,
+        Fenced,
+        Fenced,
+        Settled,
+    ];
+    assert_eq!(replies, expected);
+    assert_eq!(told_late(Some(Mutant::Unfenced))[5], Settled, "planted");
 }

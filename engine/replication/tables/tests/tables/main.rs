@@ -5,8 +5,8 @@ mod outbox;
 
 use holdfast_host::{BoxFuture, Disk, Host, tokio_host};
 use holdfast_tables::{
-    Change, Effect, Fault, Migration, Schema, Service, Services, SqlError, Tables, TablesOptions,
-    params,
+    Change, Effect, Fault, Migration, Mutant, Schema, Service, Services, SqlError, Tables,
+    TablesOptions, params,
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -110,10 +110,20 @@ impl Service for Tally {
 }
 
 pub(crate) fn open(disk: &mut dyn Disk, host: &Host, path: &str) -> Tables {
+    open_with(disk, host, path, None)
+}
+
+pub(crate) fn open_with(
+    disk: &mut dyn Disk,
+    host: &Host,
+    path: &str,
+    mutant: Option<Mutant>,
+) -> Tables {
     let options = TablesOptions {
         path: PathBuf::from(path),
         cache_kib: 1024,
-        mutant: None,
+        mutant,
+        witness: None,
     };
     let rng = ChaCha8Rng::seed_from_u64(7);
     let services = Services::new().with(Tally);

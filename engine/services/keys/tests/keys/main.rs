@@ -96,6 +96,7 @@ fn run(test: impl FnOnce(&mut World<'_>) + Send + 'static) {
             path: PathBuf::from("tables.db"),
             cache_kib: 1024,
             mutant: None,
+            witness: None,
         };
         let services = Services::new().with(Keys);
         let rng = ChaCha8Rng::seed_from_u64(7);
