@@ -30,8 +30,8 @@ impl Default for ItemLimits {
 
 /// The items of a node.
 ///
-/// When there is no room for a new one: of whoever put most of the items first, that one goes which is farthest from the
-/// node's own id. The new one is refused if it is that one itself.
+/// When there is no room for a new one: of whoever put most of the items first, that one goes which is farthest from
+/// the node's own id. The new one is refused if it is that one itself.
 #[derive(Clone, Debug)]
 pub struct ItemStore {
     items: BTreeMap<Id, Stored>,

@@ -7,8 +7,8 @@
 //! The two types that matter are [`Id`], and [`Message`] of [`krpc`], which is read from a datagram without allocating,
 //! and written into a buffer that is used again. [`bencode`] is the form of both messages and stored values. What is
 //! stored: peers, which [`bloom`] counts across nodes (BEP 33), and items ([`item`], BEP 44), some of which point to
-//! torrents ([`magnet`], BEP 46). What a node keeps for others is in [`peers`] and [`items`], behind a [`limiter`] and the
-//! [`token`]s that say who may write. [`secure_id`] ties ids to addresses (BEP 42).
+//! torrents ([`magnet`], BEP 46). What a node keeps for others is in [`peers`] and [`items`], behind a [`limiter`] and
+//! the [`token`]s that say who may write. [`secure_id`] ties ids to addresses (BEP 42).
 
 pub mod bencode;
 pub mod bloom;

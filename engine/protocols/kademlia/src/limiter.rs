@@ -12,15 +12,15 @@ use std::net::IpAddr;
 /// What a [`Limiter`] allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Queries a second that a source may send for ever. A source is an IPv4 address, or the network of an IPv6 address
-    /// (64 bits).
+    /// Queries a second that a source may send for ever. A source is an IPv4 address, or the network of an IPv6
+    /// address (64 bits).
     pub queries_per_second: u32,
     /// Queries that a source may send at once after a silence.
     pub query_burst: u32,
-    /// For how long a source is not listened to that sends more, in nanoseconds. It does not get longer by more queries.
+    /// For how long a source is not listened to that sends more, in nanoseconds. More queries do not make it longer.
     pub block: Nanos,
-    /// How many sources are remembered. None is forgotten that has sent lately or is blocked; those that find no place
-    /// share what `others_per_second` is.
+    /// How many sources are remembered. None is forgotten that has sent lately or is blocked; newcomers that find no
+    /// place share `others_per_second`.
     pub sources: usize,
     /// Queries a second, and as many at once, of all sources together that are not remembered.
     pub others_per_second: u32,
@@ -44,8 +44,8 @@ impl RateLimits {
 }
 
 impl Default for RateLimits {
-    /// Five queries a second over ten seconds, else five minutes of silence, as libtorrent has it; four thousand sources;
-    /// eight megabits a second.
+    /// Five queries a second over ten seconds, else five minutes of silence, as libtorrent has it; four thousand
+    /// sources, in 0.2 MB of memory at most; eight megabits a second.
     fn default() -> RateLimits {
         RateLimits {
             queries_per_second: 5,
@@ -66,11 +66,11 @@ const SWEEP_INTERVAL: Nanos = SECOND / 10;
 
 /// Keeps the rates of queries that come in, by source, and of the bytes of answers.
 ///
-/// It is asked about queries only: replies are those that the node asked for. On UDP a source can be forged, so that
-/// somebody may get another one blocked; that costs him as many datagrams as it takes, for a node of many.
+/// It is asked about queries only: replies are those that the node asked for. On UDP a source can be forged, so
+/// somebody may get another one blocked; it takes him a whole burst for each node at which he does it.
 ///
-/// A source whose bucket is full again is like one that was never seen, and is forgotten; so only those of the last
-/// seconds are remembered, and those that are blocked.
+/// A source whose bucket is full again is like one that was never seen, and is forgotten. So those of the last seconds
+/// are remembered, and those that are blocked.
 #[derive(Clone, Debug, Default)]
 pub struct Limiter {
     sources: BTreeMap<Source, Seen>,
@@ -96,8 +96,8 @@ enum Seen {
 struct Bucket(Nanos);
 
 impl Bucket {
-    /// Takes `count` of something of which there are `rate` a second and at most `burst`, if there is enough. From a full
-    /// bucket anything can be taken once, or what is larger than the bucket could never be sent.
+    /// Takes `count` of something of which there are `rate` a second and at most `burst`, if there is enough. From a
+    /// full bucket anything can be taken once, or what is larger than the bucket could never be sent.
     fn take(&mut self, now: Nanos, count: u32, rate: u32, burst: u32) -> bool {
         let span = |count: u32| u64::from(count) * SECOND / u64::from(rate.max(1));
         let missing = self.0.saturating_sub(now);

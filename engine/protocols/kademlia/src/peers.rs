@@ -25,8 +25,8 @@ pub struct PeerLimits {
 }
 
 impl Default for PeerLimits {
-    /// 2000 torrents and 500 peers of each, as libtorrent has it: 16 MB of memory at most in IPv4, 40 MB in IPv6. Half an
-    /// hour for peers, who announce themselves every quarter of an hour or so, and for samples.
+    /// 2000 torrents and 500 peers of each, as libtorrent has it: 16 MB of memory at most in IPv4, 40 MB in IPv6. Half
+    /// an hour for peers, who announce themselves every quarter of an hour or so, and for samples.
     fn default() -> PeerLimits {
         PeerLimits {
             torrents: 2_000,
@@ -60,8 +60,8 @@ pub struct Announcement<A> {
 ///
 /// When there is no room,
 ///
-/// - for a torrent: of whoever first announced most of the torrents, that one goes which is farthest from the node's own
-///   id; the new one is refused if it is that one itself;
+/// - for a torrent: of whoever first announced most of the torrents, that one goes which is farthest from the node's
+///   own id; the new one is refused if it is that one itself;
 /// - for a peer of a torrent: another one of it goes, at random, so that who announces often has no more of it than who
 ///   announces rarely;
 /// - for a peer of an IPv6 network: that of the same network which would expire first.
@@ -84,13 +84,15 @@ struct Torrent<A> {
     peers: Vec<Peer<A>>,
 }
 
-/// In IPv4 it takes 16 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Peer<A> {
     address: A,
     is_seed: bool,
     expires: Nanos,
 }
+
+// A torrent has hundreds.
+const _: () = assert!(size_of::<Peer<std::net::SocketAddrV4>>() == 16);
 
 #[derive(Clone, Debug, Default)]
 struct Sample {
@@ -203,9 +205,9 @@ impl<A: Endpoint> PeerStore<A> {
         Some(filters)
     }
 
-    /// At most `limit` and at most [`SAMPLE_LIMIT`] torrents of which there are peers (BEP 51). If there are more, it is a
-    /// random choice, and the same for a while, since who asks again and again is not to learn more; the interval says how
-    /// much of that while is left.
+    /// At most `limit` and at most [`SAMPLE_LIMIT`] torrents of which there are peers (BEP 51). If there are more, it
+    /// is a random choice, and the same for a while, since who asks again and again is not to learn more; the interval
+    /// says how much of that while is left.
     pub fn sample(
         &mut self,
         now: Nanos,

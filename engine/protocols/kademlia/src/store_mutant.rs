@@ -1,5 +1,5 @@
-/// A bug of the zoo, planted in what a node stores and gives write tokens for. Each was in a client of the DHT once. Has
-/// an effect only where debug assertions are on.
+/// A bug of the zoo, planted in what a node stores and gives write tokens for. Clients of the DHT have had such. Has an
+/// effect only where debug assertions are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreMutant {
     /// The last value that is put is kept, whatever its sequence number.
@@ -16,7 +16,7 @@ pub enum StoreMutant {
     TokenOfAnyAddress,
     /// Tokens of the period before are worth nothing.
     OldTokenRefused,
-    /// `implied_port` is not understood: a peer is stored with the port in the message, and with port 0 if there is none.
+    /// `implied_port` is not understood: a peer is stored with the port in the message, with 0 if there is none.
     ImpliedPortIgnored,
 }
 

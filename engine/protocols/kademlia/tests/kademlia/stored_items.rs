@@ -496,7 +496,7 @@ type Step = (Nanos, u8, u8, i64, Option<i64>, u8, u32);
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Any history leaves what a simple model of BEP 44 has: as long as there is room, a register for each key and salt.
+    /// Any history leaves what a simple model of BEP 44 has: a register for each key and salt, while there is room.
     #[test]
     fn a_store_is_a_register_for_each_key_and_salt(
         steps in prop::collection::vec(
