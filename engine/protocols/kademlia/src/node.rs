@@ -318,8 +318,12 @@ impl<A: Endpoint> Node<A> {
             false => asked_bytes.min(crate::krpc::REPLY_LIMIT_BYTES),
         };
         out.send(to, |bytes| {
-            // What does not fit is left unsaid; nobody is owed an answer.
-            let _ = fit(message, limit, bytes);
+            if fit(message, limit, bytes).is_err() {
+                // A short question: whoever asks is told less, not where he is seen. A bare ping has room for no more.
+                message.requester = None;
+                // What does not fit then is left unsaid; nobody is owed an answer.
+                let _ = fit(message, limit, bytes);
+            }
         });
     }
 
