@@ -11,6 +11,7 @@ mod job;
 mod links;
 mod log;
 mod measure;
+mod overlay;
 mod raft;
 mod sim;
 mod site;
@@ -49,6 +50,8 @@ enum Command {
     Site(site::Arguments),
     /// Run link checkers over the faulty site, and hold their findings against the truth.
     Links(links::Arguments),
+    /// Look things up in overlays of the DHT, and print the whole table.
+    Overlay(overlay::Arguments),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,6 +64,8 @@ enum Bench {
     Raft,
     /// A job of 100,000 links: memory, and pages of results.
     Job,
+    /// Lookups in overlays of the DHT, and what they cost to simulate.
+    Kademlia,
 }
 
 fn main() -> ExitCode {
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         let done = match command {
             Command::Site(arguments) => site::serve(arguments),
             Command::Links(arguments) => links::print(arguments),
+            Command::Overlay(arguments) => overlay::print(arguments),
         };
         return match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -89,6 +95,7 @@ fn main() -> ExitCode {
         Some(Bench::Log) => log::rows(),
         Some(Bench::Raft) => raft::rows(),
         Some(Bench::Job) => job::rows(),
+        Some(Bench::Kademlia) => overlay::rows(),
         None => Err("say what to measure".into()),
     };
     let printed = rows.and_then(|rows| match cli.json {

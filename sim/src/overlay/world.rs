@@ -353,12 +353,27 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
 
     /// Adds an honest node with an empty table, which does nothing yet; which one it is.
     pub fn add(&mut self) -> u32 {
+        let node = self.add_uncounted();
+        self.count_in(node);
+        node
+    }
+
+    /// Adds so many honest nodes: as [`add`](Overlay::add) does, in less time.
+    pub fn add_many(&mut self, count: u32) {
+        self.peers.reserve_exact(count as usize);
+        for _ in 0..count {
+            let node = self.add_uncounted();
+            self.list(node);
+        }
+        self.count_anew();
+    }
+
+    fn add_uncounted(&mut self) -> u32 {
         let node = self.len();
-        let chance = Chance::new(self.setup.seed, node, 0);
         self.peers.push(Peer {
             id: Id::ZERO,
             who: Who::Dead,
-            chance,
+            chance: Chance::new(self.setup.seed, node, 0),
             incarnation: 0,
             is_mute: false,
             timer: Timer::UNSET,
@@ -389,7 +404,6 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
         let trace = &mut self.wires.trace;
         trace.record(self.now, node, kind::COME, words, u64::from(incarnation));
         self.watch.began(self.now, node);
-        self.enter(node);
         self.arm(node);
         if let Some(mean) = self.session_ns {
             self.plan_leave(node, mean);
@@ -397,22 +411,38 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
     }
 
     /// Counts a node among those that live and are heard.
-    fn enter(&mut self, node: u32) {
-        let peer = &mut self.peers[node as usize];
-        peer.place = self.alive.len() as u32;
-        self.alive.push(node);
-        self.census.add(peer.id, node);
+    fn count_in(&mut self, node: u32) {
+        self.list(node);
+        self.census.add(self.peers[node as usize].id, node);
     }
 
-    fn leave(&mut self, node: u32) {
-        let peer = &self.peers[node as usize];
-        if self.census.remove(peer.id, node) {
-            let place = peer.place;
-            self.alive.swap_remove(place as usize);
-            if let Some(moved) = self.alive.get(place as usize) {
-                self.peers[*moved as usize].place = place;
-            }
+    fn list(&mut self, node: u32) {
+        self.peers[node as usize].place = self.alive.len() as u32;
+        self.alive.push(node);
+    }
+
+    fn count_out(&mut self, node: u32) {
+        if self.unlist(node) {
+            self.census.remove(self.peers[node as usize].id, node);
         }
+    }
+
+    /// Whether it was listed.
+    fn unlist(&mut self, node: u32) -> bool {
+        let place = self.peers[node as usize].place as usize;
+        if self.alive.get(place) != Some(&node) {
+            return false;
+        }
+        self.alive.swap_remove(place);
+        if let Some(moved) = self.alive.get(place) {
+            self.peers[*moved as usize].place = place as u32;
+        }
+        true
+    }
+
+    fn count_anew(&mut self) {
+        let alive = self.alive.iter();
+        self.census = Census::of(alive.map(|node| (self.peers[*node as usize].id, *node)));
     }
 
     /// Adds a node of the adversary's under an id of its choice; which one it is.
@@ -438,7 +468,20 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
 
     /// A node dies, without a word.
     pub fn kill(&mut self, node: u32) {
-        self.leave(node);
+        self.count_out(node);
+        self.die(node);
+    }
+
+    /// These die: as with [`kill`](Overlay::kill), in less time.
+    pub fn kill_many(&mut self, nodes: &[u32]) {
+        for node in nodes {
+            self.unlist(*node);
+            self.die(*node);
+        }
+        self.count_anew();
+    }
+
+    fn die(&mut self, node: u32) {
         let peer = &mut self.peers[node as usize];
         if matches!(peer.who, Who::Dead) {
             return;
@@ -459,6 +502,7 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
         peer.incarnation += 1;
         peer.is_mute = false;
         self.live(node);
+        self.count_in(node);
     }
 
     /// From now on nothing that an honest node sends arrives, or it does again. It is not told.
@@ -469,8 +513,8 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
         }
         peer.is_mute = is_mute;
         match is_mute {
-            true => self.leave(node),
-            false => self.enter(node),
+            true => self.count_out(node),
+            false => self.count_in(node),
         }
     }
 
