@@ -43,6 +43,8 @@ pub enum Domain {
     Branch = 14,
     /// At which point of its work a machine loses power.
     Instant = 15,
+    /// Who knows whom in an overlay, who comes and who goes.
+    Overlay = 16,
 }
 
 /// 2^64 divided by the golden ratio, odd: successive multiples are as far apart as they can be.

@@ -15,5 +15,6 @@ pub mod full;
 pub mod heap;
 pub mod link;
 pub mod marks;
+pub mod overlay;
 pub mod plan;
 pub mod trace;

@@ -9,7 +9,7 @@ use holdfast_reports::table::{Align, Table, short, wrapped};
 use std::path::Path;
 
 /// The benchmarks, with what each measures.
-pub const BENCHES: [(&str, &str); 7] = [
+pub const BENCHES: [(&str, &str); 8] = [
     (
         "sim",
         "the simulator: messages and simulated time per CPU second in each lane",
@@ -35,6 +35,10 @@ pub const BENCHES: [(&str, &str); 7] = [
         "a job of 100,000 links: memory of the node, and how long a page of results takes",
     ),
     (
+        "kademlia",
+        "the DHT: lookups among up to 100,000 nodes, some of them dead, and what it costs to simulate them",
+    ),
+    (
         "links",
         "the link checker, beside lychee and linkchecker on one faulty site",
     ),
@@ -43,7 +47,7 @@ pub const BENCHES: [(&str, &str); 7] = [
 /// Measure speed, beside rivals where there are any; without a name, list what can be measured
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which benchmark: sim, log, raft, http, page, job or links
+    /// Which benchmark: sim, log, raft, http, page, job, kademlia or links
     pub name: Option<String>,
     /// Print one JSON document instead of a table
     #[arg(long)]
@@ -82,7 +86,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
 }
 
 fn list() -> String {
-    let lines = BENCHES.map(|(name, what)| format!("  {name:<6} {what}\n"));
+    let lines = BENCHES.map(|(name, what)| format!("  {name:<8} {what}\n"));
     lines.concat()
 }
 

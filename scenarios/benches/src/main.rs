@@ -12,6 +12,7 @@ mod job;
 mod links;
 mod log;
 mod measure;
+mod overlay;
 mod page;
 mod raft;
 mod sim;
@@ -51,6 +52,8 @@ enum Command {
     Site(site::Arguments),
     /// Run link checkers over the faulty site, and hold their findings against the truth.
     Links(links::Arguments),
+    /// Look things up in overlays of the DHT, and print the whole table.
+    Overlay(overlay::Arguments),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -67,6 +70,8 @@ enum Bench {
     Page,
     /// A job of 100,000 links: memory, and pages of results.
     Job,
+    /// Lookups in overlays of the DHT, and what they cost to simulate.
+    Kademlia,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +80,7 @@ fn main() -> ExitCode {
         let done = match command {
             Command::Site(arguments) => site::serve(arguments),
             Command::Links(arguments) => links::print(arguments),
+            Command::Overlay(arguments) => overlay::print(arguments),
         };
         return match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -97,6 +103,7 @@ fn main() -> ExitCode {
         Some(Bench::Http) => http::rows(),
         Some(Bench::Page) => page::rows(),
         Some(Bench::Job) => job::rows(),
+        Some(Bench::Kademlia) => overlay::rows(),
         None => Err("say what to measure".into()),
     };
     let printed = rows.and_then(|rows| match cli.json {

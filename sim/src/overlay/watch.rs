@@ -1,0 +1,29 @@
+//! Whoever looks on.
+
+use std::net::SocketAddrV4;
+
+/// Sees each datagram of an overlay; what it must remember for that is its own.
+pub trait Watch: Clone {
+    /// An honest node sends a datagram, whatever becomes of it on its way.
+    fn sent(&mut self, at: u64, from: u32, to: SocketAddrV4, datagram: &[u8]) {
+        let _ = (at, from, to, datagram);
+    }
+
+    /// A datagram that says to be from `from` reaches an honest node, which acts on it next.
+    fn delivered(&mut self, at: u64, from: u32, to: u32, datagram: &[u8]) {
+        let _ = (at, from, to, datagram);
+    }
+
+    /// The timer of an honest node has run out; it acts next.
+    fn woken(&mut self, at: u64, node: u32) {
+        let _ = (at, node);
+    }
+
+    /// A node begins, or begins anew: what it knew is forgotten.
+    fn began(&mut self, at: u64, node: u32) {
+        let _ = (at, node);
+    }
+}
+
+/// Nobody looks on.
+impl Watch for () {}
