@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Paths of a lookup
     #[arg(long, default_value_t = 1)]
     paths: usize,
+    /// Deviations of a round trip beyond the mean before somebody else is asked
+    #[arg(long, default_value_t = 2)]
+    deviations: u32,
     /// First buckets hold more
     #[arg(long)]
     wide: bool,
@@ -82,6 +85,7 @@ struct Row {
     lookup_ms: Spread,
     path_ms: Spread,
     ratio: Spread,
+    nearest_ms: Spread,
     messages: f64,
     messages_p99: f64,
     contacts: f64,
@@ -146,6 +150,7 @@ impl Case {
             config: Config {
                 alpha: arguments.alpha,
                 paths: arguments.paths,
+                deviations: arguments.deviations,
                 wide_buckets: arguments.wide,
                 mutant: arguments.fixed_timeout.then_some(Mutant::FixedTimeout),
                 ..Config::default()
@@ -210,7 +215,8 @@ impl Case {
             hops: spread(&|end| f64::from(end.hops)),
             lookup_ms: spread(&|end| end.took as f64 / 1e6),
             path_ms: spread(&|end| end.path as f64 / 1e6),
-            ratio: spread(&|end| end.took as f64 / end.path.max(1) as f64),
+            ratio: spread(&|end| end.nearest as f64 / end.path.max(1) as f64),
+            nearest_ms: spread(&|end| end.nearest as f64 / 1e6),
             messages: messages.mean,
             messages_p99: messages.p99,
             contacts,
@@ -230,6 +236,7 @@ struct Judged {
     hops: u32,
     took: u64,
     path: u64,
+    nearest: u64,
     messages: u32,
 }
 
@@ -274,6 +281,7 @@ fn judge(overlay: &Overlay, node: u32, end: &Finished<SocketAddrV4>) -> Judged {
         hops: end.hops,
         took: end.found_after,
         path: end.path,
+        nearest: end.nearest_after,
         messages: end.steps.len() as u32 + end.replies,
     }
 }
@@ -370,12 +378,12 @@ pub fn print(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-const HEAD: &str = "   nodes dead  a p | closest recall | hops mean/p50/p99/max | lookup ms p50/p99 | path ms p50/p99 | \
-    lookup:path p50/p99 | messages mean/p99 | contacts  bytes  resident | M events/cpu s, build s";
+const HEAD: &str = "   nodes dead  a p | closest recall | hops mean/p50/p99/max | lookup ms p50/p99 | path ms p50/p99 | nearest ms | \
+    nearest:path p50/p99 | messages mean/p99 | contacts  bytes  resident | M events/cpu s, build s";
 
 fn line(row: &Row) -> String {
     format!(
-        "{:>8} {:>3}% {:>2} {} | {:>6.2}% {:>6.3} | {:>9.2}/{:.0}/{:.0}/{:.0} | {:>9.0}/{:<7.0} | {:>7.0}/{:<6.0} | \
+        "{:>8} {:>3}% {:>2} {} | {:>6.2}% {:>6.3} | {:>9.2}/{:.0}/{:.0}/{:.0} | {:>9.0}/{:<7.0} | {:>7.0}/{:<6.0} | {:>5.0}/{:<5.0} | \
          {:>9.2}/{:<8.2} | {:>9.1}/{:<6.0} | {:>8.0} {:>6.0} {:>9.0} | {:.2}, {:.1}",
         row.nodes,
         row.dead_percent,
@@ -391,6 +399,8 @@ fn line(row: &Row) -> String {
         row.lookup_ms.p99,
         row.path_ms.p50,
         row.path_ms.p99,
+        row.nearest_ms.p50,
+        row.nearest_ms.p99,
         row.ratio.p50,
         row.ratio.p99,
         row.messages,
@@ -410,6 +420,7 @@ pub fn rows() -> Result<Vec<BenchRow>> {
         dead: 0,
         alpha: 3,
         paths: 1,
+        deviations: 2,
         wide: false,
         fixed_timeout: false,
         jitter: 0,
@@ -427,7 +438,7 @@ pub fn rows() -> Result<Vec<BenchRow>> {
             let note = format!(
                 "{} lookups of random ids in tables filled by who knows all, one-way delays of 20 to 100 ms, \
                  closest found {:.2} %, recall of the closest eight {:.3}, hops {:.2} and {} at most, \
-                 {:.0} queries and replies, lookup over path {:.2} median and {:.2} p99",
+                 {:.0} queries and replies, nearest over path {:.2} median and {:.2} p99",
                 row.lookups,
                 row.found_closest * 100.0,
                 row.recall,

@@ -15,6 +15,9 @@ pub struct Config {
     pub k: usize,
     /// Queries of one path of a lookup that are under way at a time, those that have waited too long not counted.
     pub alpha: usize,
+    /// How many deviations beyond its mean a round trip may take before somebody else is asked beside. TCP, which sends
+    /// the same again, waits four (RFC 6298); here nothing is lost by asking too early but a datagram.
+    pub deviations: u32,
     /// Paths of a lookup that share no node, at most [`MAX_PATHS`]: a liar on one leads only that one astray
     /// (S/Kademlia, section 4.4).
     pub paths: usize,
@@ -53,6 +56,7 @@ impl Default for Config {
         Config {
             k: 8,
             alpha: 3,
+            deviations: 2,
             paths: 1,
             lookup_queries: 128,
             lookups: 256,

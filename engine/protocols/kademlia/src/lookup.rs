@@ -279,7 +279,14 @@ impl<A: Endpoint> Lookup<A> {
                 continue;
             }
             let list = &self.paths[path];
-            let busy = list.iter().filter(|c| c.state == State::Asked).count();
+            // Of those that were asked only the closest count: who was asked before closer ones were named holds up nobody.
+            let alive = list
+                .iter()
+                .filter(|c| !matches!(c.state, State::Failed | State::Slow));
+            let busy = alive
+                .take(config.k)
+                .filter(|c| c.state == State::Asked)
+                .count();
             if busy >= config.alpha {
                 continue;
             }

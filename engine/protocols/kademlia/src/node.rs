@@ -393,7 +393,7 @@ impl<A: Endpoint> Node<A> {
             (transaction, to, id),
             purpose,
             known.unwrap_or_default(),
-            self.config.mutant,
+            &self.config,
         );
         let transaction = transaction.to_be_bytes();
         let mut query = Query::new(self.id, call);
@@ -748,7 +748,9 @@ impl<A: Endpoint> Lookup<A> {
 
     fn finished(&self, now: Nanos, config: &Config) -> Finished<A> {
         let closest = self.closest(config);
-        let (hops, path) = self.way_to(closest.first().and_then(|closest| closest.step));
+        let nearest = closest.first().and_then(|closest| closest.step);
+        let (hops, path) = self.way_to(nearest);
+        let nearest = nearest.and_then(|step| self.steps[usize::from(step)].answered_after);
         Finished {
             lookup: self.id,
             target: self.target,
@@ -757,6 +759,7 @@ impl<A: Endpoint> Lookup<A> {
             replies: self.replies,
             took: now - self.began,
             found_after: self.found_after,
+            nearest_after: nearest.unwrap_or(self.found_after),
             path,
             hops,
             stored: self.stored,

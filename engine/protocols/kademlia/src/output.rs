@@ -66,6 +66,8 @@ pub struct Finished<A> {
     pub took: Nanos,
     /// How long it took to find the closest nodes.
     pub found_after: Nanos,
+    /// How long it took until the closest of them had answered.
+    pub nearest_after: Nanos,
     /// The sum of the round trips on the way to the closest node: what a walk would have taken that asks only the right
     /// ones, one after another.
     pub path: Nanos,

@@ -2,7 +2,7 @@
 
 use crate::{
     Id,
-    config::{MILLISECOND, Mutant, Nanos, SECOND},
+    config::{Config, MILLISECOND, Mutant, Nanos, SECOND},
     krpc::Endpoint,
     output::LookupId,
     table::{PATIENCE, RoundTrips},
@@ -90,10 +90,13 @@ impl<A: Endpoint> Rpcs<A> {
         (transaction, to, id): (u32, A, Option<Id>),
         purpose: Purpose,
         known: RoundTrips,
-        mutant: Option<Mutant>,
+        config: &Config,
     ) {
-        let patience = known.patience().or(self.trips.patience());
-        let patience = match Mutant::FixedTimeout.is_in(mutant) {
+        let deviations = config.deviations;
+        let patience = known
+            .patience(deviations)
+            .or(self.trips.patience(deviations));
+        let patience = match Mutant::FixedTimeout.is_in(config.mutant) {
             true => PATIENCE.1,
             false => patience.unwrap_or(FIRST_PATIENCE),
         };

@@ -64,11 +64,12 @@ impl RoundTrips {
     }
 
     /// How long an answer may take before somebody else is asked instead; `None` when nothing was measured.
-    pub fn patience(&self) -> Option<Nanos> {
+    pub fn patience(&self, deviations: u32) -> Option<Nanos> {
         if self.mean == 0 {
             return None;
         }
-        let millis = u64::from(self.mean) / 8 + u64::from(self.deviation);
+        let millis =
+            u64::from(self.mean) / 8 + u64::from(self.deviation) * u64::from(deviations) / 4;
         Some((millis * 1_000_000).clamp(PATIENCE.0, PATIENCE.1))
     }
 
