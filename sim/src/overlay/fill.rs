@@ -58,6 +58,7 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
             for place in &chosen {
                 let (id, other) = far[*place];
                 let address = addresses.address(other);
+                self.watch.adopted(node, other, id);
                 core.adopt(now - draws.range(0, SPREAD_NS), Contact { id, address });
             }
             range = near;

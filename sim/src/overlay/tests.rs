@@ -124,7 +124,7 @@ fn the_dead_and_the_mute_are_not_heard_and_halves_are_apart() {
     overlay.set_mute(4, false);
     assert_eq!(overlay.census().len(), 100);
     assert_ne!(overlay.id(3), quiet[0]);
-    overlay.split(Some(1));
+    overlay.cut(|node| (node % 2) as u8);
     look_up(&mut overlay, 5);
     assert!(overlay.counts().blocked > before.blocked);
 }

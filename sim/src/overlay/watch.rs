@@ -1,5 +1,6 @@
 //! Whoever looks on.
 
+use holdfast_kademlia::Id;
 use std::net::SocketAddrV4;
 
 /// Sees each datagram of an overlay; what it must remember for that is its own.
@@ -17,6 +18,11 @@ pub trait Watch: Clone {
     /// The timer of an honest node has run out; it acts next.
     fn woken(&mut self, at: u64, node: u32) {
         let _ = (at, node);
+    }
+
+    /// A node takes over a contact from whoever knows all, as if `other` had answered it under `id`.
+    fn adopted(&mut self, node: u32, other: u32, id: Id) {
+        let _ = (node, other, id);
     }
 
     /// A node begins, or begins anew: what it knew is forgotten.

@@ -130,21 +130,19 @@ struct Wires {
     datagrams: Datagrams,
     counts: Counts,
     trace: Trace,
-    /// The key by which sides are drawn while there are two.
-    split: Option<u64>,
+    /// Which part of a cut overlay each node is in; whoever has no place here is in part 0.
+    parts: Vec<u8>,
 }
 
 impl Wires {
-    fn side(&self, split: u64, node: u32) -> bool {
-        draw(self.seed, Domain::Target, split, u64::from(node)) & 1 == 1
+    fn part(&self, node: u32) -> u8 {
+        self.parts.get(node as usize).copied().unwrap_or(0)
     }
 
     /// Sends a datagram on its way.
     #[inline]
     fn carry(&mut self, now: u64, from: u32, to: u32, datagram: &[u8]) {
-        if let Some(split) = self.split
-            && self.side(split, from) != self.side(split, to)
-        {
+        if !self.parts.is_empty() && self.part(from) != self.part(to) {
             self.counts.blocked += 1;
             return;
         }
@@ -191,7 +189,7 @@ pub struct Overlay<A = super::Honest, W = ()> {
     out: Outbox<SocketAddrV4>,
     post: Post,
     adversary: A,
-    watch: W,
+    pub(super) watch: W,
     told: Vec<Ended>,
     /// The mean of a session, nanoseconds, while nodes come and go.
     session_ns: Option<u64>,
@@ -213,7 +211,7 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
                 datagrams: Datagrams::default(),
                 counts: Counts::default(),
                 trace: Trace::new(seed),
-                split: None,
+                parts: Vec::new(),
             },
             census: Census::default(),
             alive: Vec::new(),
@@ -518,9 +516,15 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
         }
     }
 
-    /// Cuts the overlay into two halves, drawn by `key`, or makes it whole again.
-    pub fn split(&mut self, key: Option<u64>) {
-        self.wires.split = key;
+    /// Cuts the overlay into parts that cannot reach each other: `part` tells in which one each node is. Newcomers are in
+    /// part 0.
+    pub fn cut(&mut self, part: impl Fn(u32) -> u8) {
+        self.wires.parts = (0..self.len()).map(part).collect();
+    }
+
+    /// Makes the overlay whole again.
+    pub fn heal(&mut self) {
+        self.wires.parts = Vec::new();
     }
 
     /// Changes how datagrams travel from now on.

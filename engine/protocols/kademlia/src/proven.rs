@@ -7,6 +7,8 @@ use crate::{
 
 /// How long an answer counts: an address may be another's by then.
 const LASTS: Nanos = 15 * MINUTE;
+/// Addresses for which room is made at a time.
+const GROWS_BY: usize = 16;
 
 /// The last addresses that have answered, bounded.
 #[derive(Clone, Debug)]
@@ -39,6 +41,7 @@ impl<A: Endpoint> Proven<A> {
         {
             Ok(place) => self.answered[place].1 = at,
             Err(place) => {
+                let place = self.make_room(at, place);
                 self.answered.insert(place, (address, at));
                 if self.answered.len() > most {
                     let places = 0..self.answered.len();
@@ -47,6 +50,21 @@ impl<A: Endpoint> Proven<A> {
                 }
             }
         }
+    }
+
+    /// Makes room for one more at `place`, if it can by forgetting those that count no more; where that place is then.
+    fn make_room(&mut self, at: u32, place: usize) -> usize {
+        if self.answered.len() < self.answered.capacity() {
+            return place;
+        }
+        let counts = |(_, answered): &(A, u32)| at <= *answered + seconds(LASTS);
+        let before = self.answered[..place].iter().filter(|known| counts(known));
+        let place = before.count();
+        self.answered.retain(counts);
+        if self.answered.len() == self.answered.capacity() {
+            self.answered.reserve_exact(GROWS_BY);
+        }
+        place
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -78,5 +96,20 @@ mod tests {
         let known = |port| proven.has(now, address(port));
         assert_eq!((known(1), known(2), known(3)), (false, true, true));
         assert!(!proven.has(now + LASTS, address(2)));
+    }
+
+    #[test]
+    fn those_that_count_no_more_make_room() {
+        let mut proven = Proven::default();
+        for minute in 0..100 {
+            for port in 0..4 {
+                let port = 1 + (minute * 4 + port) % 997;
+                proven.add(u64::from(minute) * MINUTE, address(port), 512);
+            }
+            assert!(proven.answered.is_sorted());
+            assert!(proven.has(u64::from(minute) * MINUTE, address(1 + minute * 4 % 997)));
+        }
+        // Four a minute, each for a quarter of an hour.
+        assert!(proven.answered.capacity() <= 60 + 2 * GROWS_BY);
     }
 }

@@ -18,6 +18,8 @@ pub const QUESTIONABLE_AFTER: Nanos = 15 * MINUTE;
 pub const REFRESH_AFTER: Nanos = 15 * MINUTE;
 /// So many unanswered queries in a row make a contact a bad one.
 pub const BAD_AFTER: u8 = 2;
+/// Entries for which room is made at a time.
+const GROWS_BY: usize = 8;
 /// Most spares of a table.
 pub const MAX_SPARES: usize = 64;
 /// The shortest and longest time to wait for a contact's answer before somebody else is asked, nanoseconds.
@@ -342,6 +344,10 @@ impl<A: Endpoint> Table<A> {
         let end = usize::from(self.buckets[bucket].end);
         self.spares
             .retain(|spare| spare.id != entry.contact.id && spare.address != entry.contact.address);
+        if self.entries.len() == self.entries.capacity() {
+            // Little by little: a table stays at the size that it has, and twice the room would stay empty.
+            self.entries.reserve_exact(GROWS_BY);
+        }
         self.entries.insert(end, entry);
         for bucket in &mut self.buckets[bucket..] {
             bucket.end += 1;
