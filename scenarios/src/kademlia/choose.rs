@@ -83,6 +83,9 @@ pub fn choose(seed: u64, mutant: Option<Mutant>) -> Chosen {
     let is_grown = draws.chance(0.25);
     let nodes = draws.magnitude(200, if is_grown { 250 } else { most }) as u32;
     let is_secure = draws.chance(0.3);
+    // Not both: a first bucket of 128 with two of a network has no reason to be split where networks are few, and then
+    // nobody knows his neighbours.
+    let is_wide = draws.chance(0.2);
     let paths = *draws.pick(&[1, 1, 1, 2, 4]);
     Chosen {
         nodes,
@@ -90,7 +93,7 @@ pub fn choose(seed: u64, mutant: Option<Mutant>) -> Chosen {
         config: Config {
             alpha: *draws.pick(&[3, 3, 3, 4, 8]),
             paths,
-            wide_buckets: draws.chance(0.2),
+            wide_buckets: is_wide,
             secure_ids: is_secure,
             version: draws.chance(0.5).then_some(*b"HF\0\x01"),
             mutant,
@@ -108,7 +111,7 @@ pub fn choose(seed: u64, mutant: Option<Mutant>) -> Chosen {
             ..Links::default()
         },
         ids: if is_secure { Ids::Secure } else { Ids::Random },
-        network_bits: match draws.chance(0.2) {
+        network_bits: match draws.chance(0.2) && !is_wide {
             true => draws.range(1, 4) as u32,
             false => 0,
         },

@@ -3,7 +3,7 @@
 use super::{World, choose::Chosen, liars::Lie};
 use holdfast_kademlia::{Finished, Id, secure_id};
 use holdfast_sim::check::Violation;
-use std::net::SocketAddrV4;
+use std::{collections::BTreeMap, net::SocketAddrV4};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -325,15 +325,34 @@ fn check_table(node: u32, world: &World) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Every bucket in whose range somebody lives has heard of somebody lately.
-pub fn check_refreshed(world: &World) -> Result<(), Violation> {
+/// How many buckets each node has but for the last: when, and the nodes that there are.
+#[derive(Clone, Debug)]
+pub struct Depths(u64, BTreeMap<u32, u32>);
+
+impl Depths {
+    /// As they are now.
+    pub fn of(world: &World) -> Self {
+        let nodes = world
+            .nodes()
+            .map(|(node, core)| (node, core.table().depth()));
+        Depths(world.now(), nodes.collect())
+    }
+}
+
+/// Every bucket in whose range somebody lives has heard of somebody lately: of those that there were already `then`. One
+/// that was split off since is as fresh as the one that it was part of.
+pub fn check_refreshed(then: &Depths, world: &World) -> Result<(), Violation> {
     let now = world.now();
+    assert!(now - then.0 >= REFRESHED_WITHIN, "there was time for it");
     for (node, core) in world.nodes() {
+        let Some(depth) = then.1.get(&node) else {
+            continue;
+        };
         let own = core.id();
         if now - world.watch().began(node) < REFRESHED_WITHIN {
             continue;
         }
-        for depth in 0..core.table().depth() {
+        for depth in 0..*depth {
             let heard = world.watch().heard(node, depth);
             if heard.saturating_add(REFRESHED_WITHIN) >= now {
                 continue;
@@ -387,6 +406,11 @@ pub fn contacts(world: &World) -> Vec<(u32, Vec<(Id, SocketAddrV4)>)> {
     tables.collect()
 }
 
+/// How likely it is that a query or its answer is lost; neither is sent again.
+fn unheard(chosen: &Chosen) -> f64 {
+    2.2 * chosen.links.loss
+}
+
 /// What plain lookups must come up to, with so many percent of all contacts dead.
 pub fn expected(chosen: &Chosen, dead_percent: u32) -> Expected {
     let (hops, _) = usual_hops(chosen.nodes, dead_percent, chosen.config.k);
@@ -399,14 +423,14 @@ pub fn expected(chosen: &Chosen, dead_percent: u32) -> Expected {
             0 => 0.0005,
             1..=20 => 0.002,
             _ => 0.008,
-        } + chosen.links.loss,
+        } + unheard(chosen),
         recall: match dead_percent {
             0 => 1.0,
             1..=20 => 0.96,
             _ => 0.84,
-        } - chosen.links.loss,
+        } - unheard(chosen),
         hops: is_plain.then_some(hops),
-        took: Some(((900.0 + 2_400.0 * (dead + chosen.links.loss)) * MS as f64) as u64),
+        took: Some(((1_100.0 + 3_000.0 * (dead + unheard(chosen))) * MS as f64) as u64),
         messages: (34.0 + 40.0 * dead + 8.0 * (chosen.config.alpha as f64 - 3.0)) * paths,
     }
 }
@@ -416,7 +440,7 @@ pub fn expected(chosen: &Chosen, dead_percent: u32) -> Expected {
 pub fn while_changing(chosen: &Chosen, percent: u32) -> Expected {
     let plain = expected(chosen, percent);
     Expected {
-        miss: 0.02 + chosen.links.loss + 0.0005 * f64::from(percent),
+        miss: 0.02 + unheard(chosen) + 0.0005 * f64::from(percent),
         recall: plain.recall.min(0.9) - 0.1,
         hops: None,
         took: plain.took.map(|took| took * 3 / 2),
@@ -425,10 +449,18 @@ pub fn while_changing(chosen: &Chosen, percent: u32) -> Expected {
 }
 
 /// The same with so many percent of liars.
-pub fn among_liars(chosen: &Chosen, percent: u32, _lies: &[Lie]) -> Expected {
+///
+/// Only Sybils close to the target keep who walks alone from the closest honest node: the k closest that answer are
+/// theirs, and nothing that can be seen is wrong. Who walks on several paths meets it on one of them.
+pub fn among_liars(chosen: &Chosen, percent: u32, lies: &[Lie]) -> Expected {
     let plain = expected(chosen, percent);
+    let misled = match (lies.contains(&Lie::Sybil), chosen.config.paths) {
+        (true, 1) => 0.015 * f64::from(percent),
+        (true, _) => 0.05,
+        _ => 0.02,
+    };
     Expected {
-        miss: 0.05,
+        miss: misled + unheard(chosen),
         recall: 0.0,
         hops: None,
         took: None,

@@ -194,12 +194,13 @@ impl Run {
             Trial::Churn(minutes) => {
                 self.world.begin_churn(minutes * MINUTE);
                 self.keep(answers);
+                let depths = judge::Depths::of(&self.world);
                 for _ in 0..3 {
                     self.advance(6 * MINUTE);
                     self.look(all / 2, Some(judge::while_changing(&chosen, 20)));
                 }
-                if chosen.links.loss == 0.0 {
-                    let refreshed = judge::check_refreshed(&self.world);
+                if chosen.links.loss == 0.0 && self.violation.is_none() {
+                    let refreshed = judge::check_refreshed(&depths, &self.world);
                     self.heed(refreshed);
                 }
                 self.world.end_churn();
@@ -260,7 +261,9 @@ impl Run {
             Trial::Idle => {
                 self.keep(answers);
                 let (began, before) = (self.world.now(), self.world.counts().sent);
-                self.advance(40 * MINUTE);
+                self.advance(20 * MINUTE);
+                let depths = judge::Depths::of(&self.world);
+                self.advance(20 * MINUTE);
                 let seconds = (self.world.now() - began) as f64 / SECOND as f64;
                 let sent = (self.world.counts().sent - before) as f64;
                 let rate = sent / seconds / f64::from(chosen.nodes);
@@ -268,8 +271,8 @@ impl Run {
                     let message = format!("{rate:.2} datagrams a node and second, asked nothing");
                     self.fail(Violation::new("idle-traffic", message));
                 }
-                if chosen.links.loss == 0.0 {
-                    let refreshed = judge::check_refreshed(&self.world);
+                if chosen.links.loss == 0.0 && self.violation.is_none() {
+                    let refreshed = judge::check_refreshed(&depths, &self.world);
                     self.heed(refreshed);
                 }
                 self.look(all, Some(plain(0)));
