@@ -3,6 +3,7 @@
 //!
 //! The binary `seeds` runs scenarios seed by seed. It is not meant to be called by hand: `cargo xtask simulate` is.
 
+pub mod kademlia;
 pub mod links;
 pub mod raft_kv;
 pub mod web;
@@ -16,17 +17,30 @@ pub use zoo::{MUTANTS, Planted, Switch, find as find_mutant};
 /// Properties that are seen from outside: in what clients were told, in what replicas applied and became, and in
 /// silence. The others look into the workings of Raft, and see a bug before it has done any harm.
 pub const BLACK_BOX: &[&str] = &[
+    "amplification",
     "convergence",
     "equal-state",
     "exactly-once",
+    "finds-closest",
+    "hops",
+    "idle-traffic",
     "linearizability",
     "liveness",
+    "lookup-budget",
+    "lookup-ends",
+    "lookup-messages",
+    "lookup-result",
+    "lookup-time",
     "no-panic",
+    "own-id",
     "real-time-order",
+    "recall",
     "recovery",
     "state-machine-safety",
     "storage",
+    "unasked-answer",
     "watch",
+    "well-formed",
     "witness",
 ];
 
@@ -83,7 +97,8 @@ pub trait Scenario: Sync {
 }
 
 /// All scenarios.
-pub static SCENARIOS: [&dyn Scenario; 2] = [&raft_kv::RaftKv, &links::BrokenLinks];
+pub static SCENARIOS: [&dyn Scenario; 3] =
+    [&raft_kv::RaftKv, &links::BrokenLinks, &kademlia::Kademlia];
 
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<&'static dyn Scenario> {

@@ -13,6 +13,8 @@ pub enum Switch {
     Tables(holdfast_tables::Mutant),
     /// In the link checker.
     Links(holdfast_links::Mutant),
+    /// In a node of the DHT.
+    Kademlia(holdfast_kademlia::Mutant),
 }
 
 /// One planted bug.
@@ -66,6 +68,14 @@ impl Planted {
         }
     }
 
+    /// The bug, if it is one of a node of the DHT.
+    pub fn kademlia(&self) -> Option<holdfast_kademlia::Mutant> {
+        match self.switch {
+            Switch::Kademlia(mutant) => Some(mutant),
+            _ => None,
+        }
+    }
+
     /// The bug, if it is one of the link checker.
     pub fn links(&self) -> Option<holdfast_links::Mutant> {
         match self.switch {
@@ -99,7 +109,8 @@ macro_rules! zoo {
 
 /// Every planted bug.
 pub const MUTANTS: &[Planted] = {
-    use Switch::{Links, Replica, Tables};
+    use Switch::{Kademlia, Links, Replica, Tables};
+    use holdfast_kademlia::Mutant as K;
     use holdfast_links::Mutant as C;
     use holdfast_log::Mutant as L;
     use holdfast_raft::Mutant as R;
@@ -192,6 +203,44 @@ pub const MUTANTS: &[Planted] = {
             "T6" "lax-names" "holdfast-sqlite" Tables(T::LaxNames),
                 "SQLite, How To Corrupt, section 3.2: a journal that comes back, a database that is gone",
                 "directories are not synced when SQLite makes and removes files";
+        }
+        "kademlia" Fast {
+            "K1" "shortlist-drops-asked" "holdfast-kademlia" Kademlia(K::ShortlistDropsAsked),
+                "a classic of iterative lookups: the list is cut while answers are under way",
+                "a lookup's list is cut, and who was asked and has not answered goes with the rest: it never ends";
+            "K2" "distance-backwards" "holdfast-kademlia" Kademlia(K::DistanceBackwards),
+                "a classic of byte order",
+                "distances are compared from the last byte on";
+            "K6" "unverified-contacts" "holdfast-kademlia" Kademlia(K::UnverifiedContacts),
+                "status-im/nim-eth PR#308 and its like",
+                "contacts of other nodes' replies are entered into the table as they are";
+            "K7" "bucket-overfull" "holdfast-kademlia" Kademlia(K::BucketOverfull),
+                "BEP 5, routing table: a bucket holds k nodes",
+                "a bucket may hold more than k contacts";
+            "K8" "alive-by-asking" "holdfast-kademlia" Kademlia(K::AliveByAsking),
+                "BEP 5, routing table: a good node has responded to a query",
+                "a contact is taken for alive because it asks: a forged source is enough";
+            "K9" "live-replaced" "holdfast-kademlia" Kademlia(K::LiveReplaced),
+                "Maymounkov and Mazieres 2002, section 2.2: least-recently seen eviction, live nodes never removed",
+                "a new contact takes the place of one that lives";
+            "K10" "reply-from-anywhere" "holdfast-kademlia" Kademlia(K::ReplyFromAnywhere),
+                "libtorrent, test_dht: rpc_reply_ignores_wrong_port",
+                "a reply is taken in wherever it comes from";
+            "K12" "own-bucket-refreshed" "holdfast-kademlia" Kademlia(K::OwnBucketRefreshed),
+                "BEP 5, routing table: every bucket is refreshed after 15 minutes",
+                "only the bucket of the node's own id is refreshed";
+            "K17" "no-second-bootstrap" "holdfast-kademlia" Kademlia(K::NoSecondBootstrap),
+                "pubky/mainline 6.0.1: an empty table was not filled again",
+                "a table without live contacts asks nobody any more";
+            "K21" "id-not-compared" "holdfast-kademlia" Kademlia(K::IdNotCompared),
+                "nethermind PR#12211: an endpoint proof binds address and id",
+                "the id under which a contact was named is not held against the one that answers";
+            "K22" "fixed-timeout" "holdfast-kademlia" Kademlia(K::FixedTimeout),
+                "a classic: one timeout for all peers",
+                "a lookup waits as long as a datagram may take, whatever its peers took before";
+            "K23" "amplified" "holdfast-kademlia" Kademlia(K::Amplified),
+                "reflection attacks on UDP services",
+                "an answer may be longer than the question, whoever asks";
         }
     }
 };

@@ -4,7 +4,7 @@
 mod fast;
 mod full;
 pub mod http;
-mod panics;
+pub(crate) mod panics;
 pub(crate) mod settings;
 pub mod workload;
 
@@ -101,7 +101,7 @@ impl Story {
 }
 
 /// The failure that a violation is.
-fn failure((at_ns, violation): &(u64, Violation)) -> Failure {
+pub(crate) fn failure((at_ns, violation): &(u64, Violation)) -> Failure {
     Failure {
         property: violation.property.into(),
         message: violation.message.clone(),
@@ -130,7 +130,7 @@ fn record(lane: Lane, plan: &FaultPlan) -> SeedRecord {
 }
 
 /// CPU time that this process has used, nanoseconds.
-fn cpu_ns() -> u64 {
+pub(crate) fn cpu_ns() -> u64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

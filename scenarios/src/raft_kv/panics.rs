@@ -14,7 +14,7 @@ thread_local! {
 
 /// Runs `run`. A panic becomes a violation of `no-panic`, and whatever `run` was changing stays as it was at that
 /// moment: enough to be looked at, not to go on with.
-pub(super) fn without_panic(run: impl FnOnce() -> Result<(), Violation>) -> Result<(), Violation> {
+pub(crate) fn without_panic(run: impl FnOnce() -> Result<(), Violation>) -> Result<(), Violation> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = panic::take_hook();

@@ -25,9 +25,9 @@ pub trait Watch: Clone {
         let _ = (node, other, id);
     }
 
-    /// A node begins, or begins anew: what it knew is forgotten.
-    fn began(&mut self, at: u64, node: u32) {
-        let _ = (at, node);
+    /// A node begins under `id`, or begins anew: what it knew is forgotten.
+    fn began(&mut self, at: u64, node: u32, id: Id) {
+        let _ = (at, node, id);
     }
 }
 

@@ -241,6 +241,16 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
         self.wires.counts
     }
 
+    /// The seed of all chance.
+    pub fn seed(&self) -> u64 {
+        self.setup.seed
+    }
+
+    /// How honest nodes behave.
+    pub fn config(&self) -> &Config {
+        &self.setup.config
+    }
+
     /// Who is where.
     pub fn addresses(&self) -> Addresses {
         self.addresses
@@ -401,7 +411,7 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
         let words = id_word(id);
         let trace = &mut self.wires.trace;
         trace.record(self.now, node, kind::COME, words, u64::from(incarnation));
-        self.watch.began(self.now, node);
+        self.watch.began(self.now, node, id);
         self.arm(node);
         if let Some(mean) = self.session_ns {
             self.plan_leave(node, mean);

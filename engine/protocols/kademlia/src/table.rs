@@ -378,6 +378,13 @@ impl<A: Endpoint> Table<A> {
         while self.range(last).len() > self.capacity(last, config) {
             self.remove(self.range(last).end - 1);
         }
+        // And what went on may be more than the next one has room for.
+        let next = last + 1;
+        if self.range(next).len() > self.capacity(next, config)
+            && self.buckets.len() < Id::BITS as usize
+        {
+            self.split(config);
+        }
     }
 
     /// Whether there is room for another contact of this one's network in a bucket, and none of its address anywhere.

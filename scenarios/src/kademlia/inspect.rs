@@ -1,0 +1,426 @@
+//! What is seen on the wire, and what must hold of it: nothing is sent to strangers that is longer than what came from
+//! them, nothing is answered but queries, and of each answer is remembered who gave it, so that it can be asked of
+//! every table how it knows its contacts.
+
+use holdfast_kademlia::{
+    Id, Message,
+    krpc::{Body, DATAGRAM_LIMIT_BYTES, TRANSACTION_LIMIT_BYTES},
+};
+use holdfast_sim::{
+    check::Violation,
+    draw::bytes_hash,
+    overlay::{Addresses, Watch},
+};
+use std::net::SocketAddrV4;
+
+/// Queries of one node to another that may still be answered, at most: later ones push out the first.
+const PENDING: usize = 32;
+/// Ids that are remembered of one address, at most.
+const IDS: usize = 256;
+/// Longer than a node waits for an answer, nanoseconds.
+const ANSWERED_WITHIN: u64 = 10_000_000_000;
+/// Buckets that are looked at; none of a few thousand nodes' tables is deeper.
+const DEPTHS: usize = 24;
+
+/// What one node has had of one address.
+#[derive(Clone, Debug, Default)]
+struct Pair {
+    /// It has answered a query.
+    has_answered: bool,
+    /// Words that stand for the ids under which it answered, the last one last.
+    ids: Vec<u64>,
+    /// Queries sent there: when, and a word for the transaction.
+    pending: Vec<(u64, u64)>,
+}
+
+/// What one node has had of all others.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    id: Id,
+    began: u64,
+    /// Sorted by whose they are.
+    pairs: Vec<(u32, Pair)>,
+    /// When somebody last answered whose id shares so many bits with the node's own.
+    heard: [u64; DEPTHS],
+}
+
+impl Seen {
+    fn pair(&mut self, other: u32) -> &mut Pair {
+        let place = self.pairs.partition_point(|(known, _)| *known < other);
+        if self
+            .pairs
+            .get(place)
+            .is_none_or(|(known, _)| *known != other)
+        {
+            self.pairs.insert(place, (other, Pair::default()));
+        }
+        &mut self.pairs[place].1
+    }
+
+    fn known(&self, other: u32) -> Option<&Pair> {
+        let place = self.pairs.binary_search_by_key(&other, |(known, _)| *known);
+        place.ok().map(|place| &self.pairs[place].1)
+    }
+}
+
+/// What an honest node is acting on.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    node: u32,
+    from: u32,
+    transaction: u64,
+    bytes: usize,
+}
+
+/// Looks at every datagram of an overlay.
+#[derive(Clone, Debug)]
+pub struct Inspector {
+    addresses: Addresses,
+    is_black_box: bool,
+    seen: Vec<Seen>,
+    question: Option<Question>,
+    violation: Option<(u64, Violation)>,
+    /// Answers that were sent.
+    pub answers: u64,
+    /// Of these, to somebody who had not shown that he is where he says.
+    pub answers_to_strangers: u64,
+    /// Replies that nobody had asked for and that reached an honest node.
+    pub unasked: u64,
+    /// What reached honest nodes and is no message.
+    pub garbage: u64,
+}
+
+impl Inspector {
+    /// Has seen nothing. A black box's inspector minds only what is seen from outside.
+    pub fn new(addresses: Addresses, is_black_box: bool) -> Self {
+        Inspector {
+            addresses,
+            is_black_box,
+            seen: Vec::new(),
+            question: None,
+            violation: None,
+            answers: 0,
+            answers_to_strangers: 0,
+            unasked: 0,
+            garbage: 0,
+        }
+    }
+
+    /// The first property that broke, and when.
+    pub fn violation(&self) -> Option<&(u64, Violation)> {
+        self.violation.as_ref()
+    }
+
+    /// When a node began, or began anew.
+    pub fn began(&self, node: u32) -> u64 {
+        self.seen.get(node as usize).map_or(0, |seen| seen.began)
+    }
+
+    /// Whether `node` has had an answer from this address under this id.
+    pub fn has_answered(&self, node: u32, address: SocketAddrV4, id: Id) -> bool {
+        let known = self.addresses.index(address).and_then(|other| {
+            let seen = self.seen.get(node as usize)?;
+            seen.known(other)
+        });
+        known.is_some_and(|pair| pair.ids.contains(&id_word(id)))
+    }
+
+    /// When a node last had an answer from somebody whose id shares so many bits with its own.
+    pub fn heard(&self, node: u32, depth: u32) -> u64 {
+        let seen = &self.seen[node as usize];
+        let heard = seen.heard.get(depth as usize).copied().unwrap_or(u64::MAX);
+        heard.max(seen.began)
+    }
+
+    fn fail(&mut self, at: u64, node: u32, property: &'static str, message: String) {
+        let is_heeded = !self.is_black_box || crate::BLACK_BOX.contains(&property);
+        if is_heeded && self.violation.is_none() {
+            self.violation = Some((at, Violation::new(property, message).at(node).when(at)));
+        }
+    }
+
+    fn seen(&mut self, node: u32) -> &mut Seen {
+        let node = node as usize;
+        if self.seen.len() <= node {
+            self.seen.resize_with(node + 1, Seen::default);
+        }
+        &mut self.seen[node]
+    }
+
+    /// An answer that is sent, of so many bytes: to a query that came just now, and to none else.
+    fn check_answer(
+        &mut self,
+        at: u64,
+        from: u32,
+        to: SocketAddrV4,
+        transaction: u64,
+        bytes: usize,
+    ) {
+        self.answers += 1;
+        let to_node = self.addresses.index(to);
+        // One answer a query.
+        let question = self.question.take();
+        let question = question.filter(|question| {
+            question.node == from
+                && Some(question.from) == to_node
+                && question.transaction == transaction
+        });
+        let Some(question) = question else {
+            let message =
+                format!("an answer of {bytes} bytes goes to {to}, which has asked nothing");
+            self.fail(at, from, "unasked-answer", message);
+            return;
+        };
+        if self.seen(from).pair(question.from).has_answered {
+            return;
+        }
+        self.answers_to_strangers += 1;
+        if bytes > question.bytes {
+            let message = format!(
+                "{to} has never answered, and gets {bytes} bytes for {}",
+                question.bytes
+            );
+            self.fail(at, from, "amplification", message);
+        }
+    }
+}
+
+impl Watch for Inspector {
+    fn sent(&mut self, at: u64, from: u32, to: SocketAddrV4, datagram: &[u8]) {
+        if datagram.len() > DATAGRAM_LIMIT_BYTES {
+            let message = format!("a datagram of {} bytes", datagram.len());
+            self.fail(at, from, "well-formed", message);
+        }
+        let message = match Message::decode(datagram) {
+            Ok(message) => message,
+            Err(malformed) => {
+                let message = format!("what is sent to {to} is no message: {malformed:?}");
+                self.fail(at, from, "well-formed", message);
+                return;
+            }
+        };
+        debug_assert!(message.transaction.len() <= TRANSACTION_LIMIT_BYTES);
+        let transaction = bytes_hash(message.transaction);
+        match message.body {
+            Body::Query(query) => {
+                if query.id != self.seen(from).id {
+                    let message = format!("it asks under the id {}", query.id);
+                    self.fail(at, from, "own-id", message);
+                }
+                if let Some(to) = self.addresses.index(to) {
+                    let pending = &mut self.seen(from).pair(to).pending;
+                    pending.retain(|(sent, _)| at - sent <= ANSWERED_WITHIN);
+                    if pending.len() == PENDING {
+                        pending.remove(0);
+                    }
+                    pending.push((at, transaction));
+                }
+            }
+            Body::Reply(reply) => {
+                if reply.id != self.seen(from).id {
+                    let message = format!("it answers under the id {}", reply.id);
+                    self.fail(at, from, "own-id", message);
+                }
+                self.check_answer(at, from, to, transaction, datagram.len());
+            }
+            Body::Error(_) => self.check_answer(at, from, to, transaction, datagram.len()),
+        }
+    }
+
+    fn delivered(&mut self, at: u64, from: u32, to: u32, datagram: &[u8]) {
+        self.question = None;
+        let bytes = datagram.len();
+        let (transaction, id) = match Message::decode(datagram) {
+            Ok(message) => {
+                let transaction = bytes_hash(message.transaction);
+                match message.body {
+                    Body::Query(_) => {
+                        self.ask(to, from, transaction, bytes);
+                        return;
+                    }
+                    Body::Reply(reply) => (transaction, Some(reply.id)),
+                    Body::Error(_) => (transaction, None),
+                }
+            }
+            Err(malformed) => {
+                self.garbage += 1;
+                // A query that cannot be understood may be answered with an error.
+                if let Some(answer) = malformed.answer() {
+                    self.ask(to, from, bytes_hash(answer.transaction), bytes);
+                }
+                return;
+            }
+        };
+        let own = self.seen(to).id;
+        let pair = self.seen(to).pair(from);
+        let asked = pair
+            .pending
+            .iter()
+            .position(|(_, sent)| *sent == transaction);
+        let Some(place) = asked else {
+            self.unasked += 1;
+            return;
+        };
+        pair.pending.remove(place);
+        pair.has_answered = true;
+        let Some(id) = id else { return };
+        let word = id_word(id);
+        pair.ids.retain(|known| *known != word);
+        if pair.ids.len() == IDS {
+            pair.ids.remove(0);
+        }
+        pair.ids.push(word);
+        let depth = own.shared_bits(id) as usize;
+        if let Some(heard) = self.seen(to).heard.get_mut(depth) {
+            *heard = at;
+        }
+    }
+
+    fn woken(&mut self, _: u64, _: u32) {
+        self.question = None;
+    }
+
+    fn adopted(&mut self, node: u32, other: u32, id: Id) {
+        let pair = self.seen(node).pair(other);
+        pair.has_answered = true;
+        pair.ids.push(id_word(id));
+    }
+
+    fn began(&mut self, at: u64, node: u32, id: Id) {
+        *self.seen(node) = Seen {
+            id,
+            began: at,
+            ..Seen::default()
+        };
+    }
+}
+
+impl Inspector {
+    fn ask(&mut self, node: u32, from: u32, transaction: u64, bytes: usize) {
+        self.question = Some(Question {
+            node,
+            from,
+            transaction,
+            bytes,
+        });
+    }
+}
+
+fn id_word(id: Id) -> u64 {
+    bytes_hash(id.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_kademlia::krpc::{Call, Query, Reply};
+
+    const OWN: Id = Id::ZERO;
+    const OTHER: Id = Id::MAX;
+
+    fn inspector() -> (Inspector, SocketAddrV4) {
+        let addresses = Addresses::new(0);
+        let mut inspector = Inspector::new(addresses, false);
+        inspector.began(1, 0, OWN);
+        inspector.began(1, 1, OTHER);
+        (inspector, addresses.address(1))
+    }
+
+    fn ping(id: Id, transaction: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Message::query(transaction, Query::new(id, Call::Ping)).encode(&mut bytes);
+        bytes
+    }
+
+    fn pong(id: Id, transaction: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Message::reply(transaction, Reply::new(id)).encode(&mut bytes);
+        bytes
+    }
+
+    fn broken(inspector: &Inspector) -> Option<&'static str> {
+        inspector
+            .violation()
+            .map(|(_, violation)| violation.property)
+    }
+
+    #[test]
+    fn an_answer_to_a_query_is_in_order_and_a_second_one_is_not() {
+        let (mut inspector, other) = inspector();
+        inspector.delivered(5, 1, 0, &ping(OTHER, b"ab"));
+        inspector.sent(5, 0, other, &pong(OWN, b"ab"));
+        assert_eq!(
+            (broken(&inspector), inspector.answers_to_strangers),
+            (None, 1)
+        );
+        inspector.sent(5, 0, other, &pong(OWN, b"ab"));
+        assert_eq!(broken(&inspector), Some("unasked-answer"));
+    }
+
+    #[test]
+    fn an_answer_to_an_answer_is_not_in_order() {
+        let (mut inspector, other) = inspector();
+        inspector.delivered(5, 1, 0, &pong(OTHER, b"ab"));
+        inspector.sent(5, 0, other, &pong(OWN, b"ab"));
+        assert_eq!(
+            (broken(&inspector), inspector.unasked),
+            (Some("unasked-answer"), 1)
+        );
+    }
+
+    #[test]
+    fn an_answer_with_another_transaction_or_after_a_wake_is_not_in_order() {
+        for woken in [false, true] {
+            let (mut inspector, other) = inspector();
+            inspector.delivered(5, 1, 0, &ping(OTHER, b"ab"));
+            if woken {
+                inspector.woken(6, 0);
+            }
+            let transaction: &[u8] = if woken { b"ab" } else { b"ac" };
+            inspector.sent(6, 0, other, &pong(OWN, transaction));
+            assert_eq!(broken(&inspector), Some("unasked-answer"));
+        }
+    }
+
+    #[test]
+    fn strangers_get_no_more_bytes_than_they_sent_until_they_have_answered() {
+        let (mut inspector, other) = inspector();
+        let mut long = Vec::new();
+        let pong = Message::reply(b"ab", Reply::new(OWN)).with_version(&[b'x'; 30]);
+        pong.encode(&mut long);
+        let mut strict = inspector.clone();
+        strict.delivered(5, 1, 0, &ping(OTHER, b"ab"));
+        strict.sent(5, 0, other, &long);
+        assert_eq!(broken(&strict), Some("amplification"));
+
+        inspector.sent(5, 0, other, &ping(OWN, b"xy"));
+        inspector.delivered(6, 1, 0, &super::tests::pong(OTHER, b"xy"));
+        assert!(inspector.has_answered(0, other, OTHER) && !inspector.has_answered(0, other, OWN));
+        assert_eq!(inspector.heard(0, 0), 6);
+        inspector.delivered(7, 1, 0, &ping(OTHER, b"ab"));
+        inspector.sent(7, 0, other, &long);
+        assert_eq!(broken(&inspector), None);
+    }
+
+    #[test]
+    fn an_answer_that_was_not_asked_for_proves_nothing() {
+        let (mut inspector, other) = inspector();
+        inspector.sent(5, 0, other, &ping(OWN, b"xy"));
+        inspector.delivered(6, 1, 0, &pong(OTHER, b"xz"));
+        assert!(!inspector.has_answered(0, other, OTHER));
+        inspector.delivered(7, 1, 0, &pong(OTHER, b"xy"));
+        inspector.began(8, 0, OWN);
+        assert!(!inspector.has_answered(0, other, OTHER), "it begins anew");
+        assert_eq!(inspector.began(0), 8);
+    }
+
+    #[test]
+    fn who_speaks_under_another_id_or_says_nothing_is_seen() {
+        let (mut inspector, other) = inspector();
+        let mut garbled = inspector.clone();
+        inspector.sent(5, 0, other, &ping(OTHER, b"xy"));
+        assert_eq!(broken(&inspector), Some("own-id"));
+        garbled.sent(5, 0, other, b"i1e");
+        assert_eq!(broken(&garbled), Some("well-formed"));
+    }
+}

@@ -1,0 +1,480 @@
+//! One run: the overlay is made, something befalls it, and lookups are made before, meanwhile and after.
+
+use super::{
+    MARKS, World,
+    choose::{Chosen, Trial},
+    inspect::Inspector,
+    judge::{self, Asked, ENDS_WITHIN, Expected, IDLE_RATE, Tally},
+    liars::{Liars, Lie},
+};
+use crate::BLACK_BOX;
+use holdfast_kademlia::{Event, Id, LookupId, Request};
+use holdfast_sim::{
+    check::Violation,
+    draw::{Domain, Draws},
+    marks::Marks,
+    overlay::{Addresses, BEGIN, Overlay, Setup},
+    sometimes,
+};
+use std::{collections::BTreeMap, net::SocketAddrV4, sync::Arc};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+const MINUTE: u64 = 60 * SECOND;
+
+/// Nodes that look things up, in turn.
+const ASKERS: usize = 10;
+/// Lookups after which a node knows enough round trips.
+const WARM_AFTER: u32 = 2;
+/// Between two lookups of a round.
+const PACE: u64 = 500 * MS;
+/// Between two looks at the tables, of which each is looked at every [`TURNS`] times.
+const LOOK_EVERY: u64 = 20 * SECOND;
+const TURNS: u32 = 4;
+/// Whom a node that joins asks.
+const SEEDS: usize = 3;
+/// The longest pause after which a node that knows nobody who lives tries again, and the time that takes.
+const REJOINS_WITHIN: u64 = 6 * MINUTE;
+/// How many nodes are cut off at most.
+const MOST_ALONE: u64 = 6;
+
+/// All contacts of some tables.
+type Tables = Vec<(u32, Vec<(Id, SocketAddrV4)>)>;
+
+/// A run.
+pub struct Run {
+    pub world: World,
+    chosen: Chosen,
+    draws: Draws,
+    is_black_box: bool,
+    askers: Vec<u32>,
+    looked: BTreeMap<u32, u32>,
+    asked: BTreeMap<(u32, LookupId), Asked>,
+    tally: Tally,
+    /// Lookups that ended, in all.
+    pub ended: u64,
+    pub marks: Marks,
+    longest: u32,
+    looks: u32,
+    next_look: u64,
+    /// The tables as they were looked at last, while everybody who lives must keep his place.
+    kept: Option<Tables>,
+    violation: Option<(u64, Violation)>,
+}
+
+impl Run {
+    pub fn new(seed: u64, chosen: Chosen, is_black_box: bool) -> Self {
+        let addresses = Addresses::new(chosen.network_bits);
+        let setup = Setup {
+            seed,
+            config: Arc::new(chosen.config.clone()),
+            links: chosen.links,
+            ids: chosen.ids,
+            network_bits: chosen.network_bits,
+        };
+        let lies = match &chosen.trial {
+            Trial::Liars(_, lies) => lies.clone(),
+            _ => vec![Lie::Silent],
+        };
+        let liars = Liars::new(seed, addresses, lies);
+        let (_, longest) = judge::usual_hops(chosen.nodes, 0, chosen.config.k);
+        Run {
+            world: Overlay::new(setup, liars, Inspector::new(addresses, is_black_box)),
+            chosen,
+            draws: Draws::new(seed, Domain::Scenario, 1),
+            is_black_box,
+            askers: Vec::new(),
+            looked: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            tally: Tally::default(),
+            ended: 0,
+            marks: Marks::new(MARKS),
+            longest,
+            looks: 0,
+            next_look: BEGIN + LOOK_EVERY,
+            kept: None,
+            violation: None,
+        }
+    }
+
+    /// The first property that broke, and when.
+    pub fn violation(&self) -> Option<&(u64, Violation)> {
+        self.violation.as_ref()
+    }
+
+    pub fn fail(&mut self, violation: Violation) {
+        let is_heeded = !self.is_black_box || BLACK_BOX.contains(&violation.property);
+        if is_heeded && self.violation.is_none() {
+            let at = violation.at_ns.unwrap_or(self.world.now());
+            self.violation = Some((at, violation));
+        }
+    }
+
+    fn heed(&mut self, result: Result<(), Violation>) {
+        if let Err(violation) = result {
+            self.fail(violation);
+        }
+    }
+
+    /// Runs all of it.
+    pub fn run(&mut self) {
+        self.build();
+        if self.violation.is_some() {
+            return;
+        }
+        self.go_through();
+        self.advance(ENDS_WITHIN + SECOND);
+        if self.violation.is_none() {
+            let checked = judge::check_tables(&self.world, |_| true, !self.is_black_box);
+            self.heed(checked);
+        }
+        self.note();
+    }
+
+    fn build(&mut self) {
+        let Chosen {
+            nodes, is_grown, ..
+        } = self.chosen;
+        let liars = match &self.chosen.trial {
+            Trial::Liars(percent, _) => nodes * percent / 100,
+            _ => 0,
+        };
+        let honest = nodes - liars;
+        if is_grown {
+            self.world.add();
+            for _ in 1..honest {
+                let node = self.world.add();
+                self.world.join(node, SEEDS);
+                self.world.run_until(self.world.now() + 200 * MS);
+            }
+            sometimes!(self.marks, MARKS, "grown-by-joining");
+        } else {
+            self.world.add_many(honest);
+        }
+        self.world.adversary_mut().learn(nodes);
+        for _ in 0..liars {
+            let id = self.world.any_id();
+            let node = self.world.add_adversary(id);
+            self.world.adversary_mut().enlist(node, id);
+            let at = self.world.now() + self.draws.range(1, 5 * SECOND);
+            self.world.prompt(at, node);
+        }
+        match is_grown {
+            true => self.advance(MINUTE),
+            false => self.world.fill_tables(),
+        }
+    }
+
+    /// Some of those that live: so many percent.
+    fn some(&mut self, percent: u32) -> Vec<u32> {
+        let mut all: Vec<u32> = self.world.census().entries().iter().map(|e| e.1).collect();
+        all.sort_unstable();
+        self.draws.shuffle(&mut all);
+        all.truncate(all.len() * percent as usize / 100);
+        all
+    }
+
+    fn go_through(&mut self) {
+        let chosen = self.chosen.clone();
+        let plain = |dead| judge::expected(&chosen, dead);
+        // Where nothing is lost, who lives always answers, and nobody has a reason to drop him.
+        let answers = chosen.links.loss == 0.0 && !chosen.config.wide_buckets;
+        let all = chosen.lookups;
+        match &chosen.trial {
+            Trial::Dead(percent) => {
+                let dead = self.some(*percent);
+                self.world.kill_many(&dead);
+                self.keep(answers);
+                self.look(ASKERS as u32 * 2, None);
+                self.look(all, Some(plain(*percent)));
+                if *percent == 50 {
+                    sometimes!(self.marks, MARKS, "looked-up-among-half-dead");
+                }
+            }
+            Trial::Churn(minutes) => {
+                self.world.begin_churn(minutes * MINUTE);
+                self.keep(answers);
+                let depths = judge::Depths::of(&self.world);
+                for _ in 0..3 {
+                    self.advance(6 * MINUTE);
+                    self.look(all / 2, Some(judge::while_changing(&chosen, 20)));
+                }
+                if chosen.links.loss == 0.0 && self.violation.is_none() {
+                    let refreshed = judge::check_refreshed(&depths, &self.world);
+                    self.heed(refreshed);
+                }
+                self.world.end_churn();
+            }
+            Trial::MassDeath(percent) => {
+                self.keep(answers);
+                self.look(all / 2, Some(plain(0)));
+                let dead = self.some(*percent);
+                self.world.kill_many(&dead);
+                self.look(all / 2, Some(judge::while_changing(&chosen, *percent)));
+                self.advance(17 * MINUTE);
+                self.look(all, Some(judge::while_changing(&chosen, *percent / 2)));
+            }
+            Trial::Halves(minutes) => {
+                self.look(all / 3, Some(plain(0)));
+                let key = self.draws.bits();
+                let seed = self.world.seed();
+                let half = |node| Draws::new(seed, Domain::Target, key).nth(u64::from(node));
+                self.world.cut(|node| (half(node) & 1) as u8);
+                self.look_on(all, *minutes * MINUTE);
+                self.world.heal();
+                sometimes!(self.marks, MARKS, "halves-healed");
+                self.advance(32 * MINUTE);
+                self.look(all, Some(judge::while_changing(&chosen, 20)));
+            }
+            Trial::Alone(minutes) => self.leave_alone(*minutes),
+            Trial::Mute(percent) => {
+                let mute = self.some(*percent);
+                mute.iter()
+                    .for_each(|node| self.world.set_mute(*node, true));
+                self.look(all, Some(judge::while_changing(&chosen, *percent)));
+                mute.iter()
+                    .for_each(|node| self.world.set_mute(*node, false));
+                sometimes!(self.marks, MARKS, "mute-nodes-heard-again");
+                self.advance(17 * MINUTE);
+                self.look(all / 2, Some(judge::while_changing(&chosen, *percent)));
+            }
+            Trial::Comeback(percent) => {
+                let gone = self.some(*percent);
+                self.world.kill_many(&gone);
+                self.advance(30 * SECOND);
+                for node in &gone {
+                    self.world.come_back(*node);
+                    self.world.join(*node, SEEDS);
+                    self.advance(200 * MS);
+                }
+                sometimes!(self.marks, MARKS, "back-under-another-id");
+                self.advance(4 * MINUTE);
+                self.look(all, Some(judge::while_changing(&chosen, *percent)));
+            }
+            Trial::Liars(percent, lies) => {
+                self.keep(answers);
+                self.look(ASKERS as u32 * 2, None);
+                self.look(all, Some(judge::among_liars(&chosen, *percent, lies)));
+                self.advance(3 * MINUTE);
+                self.look(all / 2, Some(judge::among_liars(&chosen, *percent, lies)));
+            }
+            Trial::Idle => {
+                self.keep(answers);
+                let (began, before) = (self.world.now(), self.world.counts().sent);
+                self.advance(20 * MINUTE);
+                let depths = judge::Depths::of(&self.world);
+                self.advance(20 * MINUTE);
+                let seconds = (self.world.now() - began) as f64 / SECOND as f64;
+                let sent = (self.world.counts().sent - before) as f64;
+                let rate = sent / seconds / f64::from(chosen.nodes);
+                if rate > IDLE_RATE {
+                    let message = format!("{rate:.2} datagrams a node and second, asked nothing");
+                    self.fail(Violation::new("idle-traffic", message));
+                }
+                if chosen.links.loss == 0.0 && self.violation.is_none() {
+                    let refreshed = judge::check_refreshed(&depths, &self.world);
+                    self.heed(refreshed);
+                }
+                self.look(all, Some(plain(0)));
+            }
+        }
+    }
+
+    /// A few nodes can reach nobody, for long enough that nobody in their tables is believed to live.
+    fn leave_alone(&mut self, minutes: u64) {
+        let count = self.draws.range(1, MOST_ALONE + 1) as usize;
+        let mut alone = self.some(50);
+        alone.truncate(count);
+        let parts = alone.clone();
+        self.world.cut(|node| {
+            let place = parts.iter().position(|other| *other == node);
+            place.map_or(0, |place| place as u8 + 1)
+        });
+        let askers = std::mem::replace(&mut self.askers, alone.clone());
+        self.look_on(minutes as u32 * count as u32, minutes * MINUTE);
+        self.askers = askers;
+        let deserted = |world: &World, node: u32| {
+            world
+                .node(node)
+                .is_none_or(|core| core.table().is_deserted())
+        };
+        let were: Vec<u32> = alone
+            .into_iter()
+            .filter(|node| deserted(&self.world, *node))
+            .collect();
+        self.world.heal();
+        self.advance(REJOINS_WITHIN);
+        for node in were {
+            sometimes!(self.marks, MARKS, "table-deserted");
+            if deserted(&self.world, node) {
+                let message = "everybody can be reached again, and nobody is known".to_owned();
+                self.fail(Violation::new("rejoin", message).at(node));
+            }
+        }
+        let expected = judge::while_changing(&self.chosen, 20);
+        self.look(self.chosen.lookups / 2, Some(expected));
+    }
+
+    /// From now on who lives keeps his place, if `answers`.
+    fn keep(&mut self, answers: bool) {
+        self.kept = answers.then(|| judge::contacts(&self.world));
+    }
+
+    /// Makes so many lookups, over `time`, of which is asked only that they end.
+    fn look_on(&mut self, count: u32, time: u64) {
+        for _ in 0..count {
+            self.begin();
+            self.advance(time / u64::from(count.max(1)));
+        }
+        self.advance(ENDS_WITHIN);
+        self.tally = Tally::default();
+    }
+
+    /// Makes so many lookups, and holds them against what is expected.
+    fn look(&mut self, count: u32, expected: Option<Expected>) {
+        for _ in 0..count {
+            self.begin();
+            self.advance(PACE);
+        }
+        self.advance(ENDS_WITHIN / 2);
+        let tally = std::mem::take(&mut self.tally);
+        if let Some(expected) = expected {
+            let checked = tally.check(&expected);
+            self.heed(checked);
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.violation.is_some() {
+            return;
+        }
+        let mut node = None;
+        if self.askers.len() == ASKERS || !self.askers.is_empty() && self.draws.chance(0.8) {
+            let place = self.draws.range(0, self.askers.len() as u64) as usize;
+            let asker = self.askers[place];
+            match self.world.node(asker) {
+                Some(_) => node = Some(asker),
+                None => drop(self.askers.swap_remove(place)),
+            }
+        }
+        let Some(node) = node.or_else(|| self.world.any()) else {
+            return;
+        };
+        if self.askers.len() < ASKERS && !self.askers.contains(&node) {
+            self.askers.push(node);
+        }
+        let target = match self.draws.chance(0.2) {
+            true => self.world.any().map_or(Id::MAX, |node| self.world.id(node)),
+            false => self.world.any_id(),
+        };
+        let count = 2 * self.chosen.config.k;
+        let truth = self.world.census().closest(target, count, Some(node));
+        let request = Request::FindNode { target };
+        let Some(Ok(lookup)) = self.world.look_up(node, request) else {
+            return;
+        };
+        let looked = self.looked.entry(node).or_default();
+        *looked += 1;
+        let asked = Asked {
+            at: self.world.now(),
+            truth,
+            known_since: if self.chosen.is_grown { 0 } else { BEGIN },
+            is_warm: *looked > WARM_AFTER,
+        };
+        self.asked.insert((node, lookup), asked);
+        self.hear();
+    }
+
+    /// Lets time pass, unless something has broken.
+    fn advance(&mut self, time: u64) {
+        let until = self.world.now() + time;
+        while self.world.now() < until && self.violation.is_none() {
+            let next = until.min(self.world.now() + SECOND);
+            self.world.run_until(next);
+            self.hear();
+            if self.world.now() >= self.next_look {
+                self.next_look += LOOK_EVERY;
+                self.look_at_tables();
+            }
+        }
+    }
+
+    fn hear(&mut self) {
+        if let Some((at, violation)) = self.world.watch().violation() {
+            let violation = violation.clone().when(*at);
+            self.fail(violation);
+        }
+        for told in self.world.take_told() {
+            let Event::Finished(end) = told.event else {
+                continue;
+            };
+            let Some(asked) = self.asked.remove(&(told.node, end.lookup)) else {
+                continue;
+            };
+            self.ended += 1;
+            let checked = judge::check_end(told.node, &end, &self.world);
+            self.heed(checked.map_err(|violation| violation.when(told.at)));
+            self.tally.add(&asked, &end, &self.world, self.longest);
+        }
+        let (now, world) = (self.world.now(), &self.world);
+        // Who died did not end what it had begun.
+        self.asked.retain(|(node, _), asked| {
+            world.node(*node).is_some() && world.watch().began(*node) <= asked.at
+        });
+        let late = |asked: &Asked| now - asked.at > ENDS_WITHIN;
+        let late = self.asked.iter().find(|(_, asked)| late(asked));
+        if let Some(((node, _), asked)) = late {
+            let seconds = (now - asked.at) / SECOND;
+            let message = format!("a lookup has not ended after {seconds} s");
+            self.fail(Violation::new("lookup-ends", message).at(*node));
+        }
+    }
+
+    fn look_at_tables(&mut self) {
+        self.looks += 1;
+        let turn = self.looks % TURNS;
+        let checked =
+            judge::check_tables(&self.world, |node| node % TURNS == turn, !self.is_black_box);
+        self.heed(checked);
+        if turn == 0
+            && let Some(kept) = &self.kept
+        {
+            let checked = judge::check_kept(kept, &self.world);
+            self.heed(checked);
+            self.kept = Some(judge::contacts(&self.world));
+        }
+    }
+
+    /// What was reached.
+    fn note(&mut self) {
+        let counts = self.world.counts();
+        let watch = self.world.watch();
+        let marks = &mut self.marks;
+        let mut hit = |is_reached: bool, name: &str| {
+            if is_reached {
+                marks.hit(name);
+            }
+        };
+        let config = &self.chosen.config;
+        hit(config.paths > 1 && self.ended > 0, "several-paths");
+        hit(config.secure_ids, "secure-ids");
+        hit(config.wide_buckets, "wide-buckets");
+        hit(self.chosen.network_bits > 0, "networks-shared");
+        hit(counts.lost > 0, "datagram-lost");
+        hit(watch.answers_to_strangers > 0, "stranger-answered");
+        hit(watch.unasked > 0, "answer-that-nobody-asked-for");
+        hit(watch.garbage > 0, "garbage-received");
+        hit(
+            self.chosen.trial.name() == "churn" && counts.died > 0,
+            "node-replaced",
+        );
+        let mut spares = self
+            .world
+            .nodes()
+            .map(|(_, n)| n.health(self.world.now()).spares);
+        hit(spares.any(|spares| spares > 0), "spare-kept");
+        for lie in self.world.adversary().told.keys() {
+            hit(true, &format!("lie-{}", lie.name()));
+        }
+    }
+}
