@@ -64,7 +64,7 @@ impl Default for Config {
             read_only: false,
             secure_ids: false,
             per_network: 2,
-            proven: 512,
+            proven: 256,
             peers: PeerLimits::default(),
             items: ItemLimits::default(),
             rates: RateLimits::default(),
