@@ -26,6 +26,12 @@ const MAX_TOLD: usize = 200;
 pub trait Gate: Send + Sync {
     /// Whether `hop` may be fetched.
     fn admit<'a>(&'a self, hop: &'a Url) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    /// Whether a redirect that leads somewhere is followed, given the cookies that the chain has by then. If it is not,
+    /// the chain ends with the redirect as its response and as its last hop.
+    fn follows(&self, _hop: &Hop, _cookies: &CookieJar) -> bool {
+        true
+    }
 }
 
 /// Admits everything.
@@ -166,6 +172,11 @@ impl Chain<'_> {
             let target = target?;
             if self.hops.len() > limit {
                 return Err(FetchError::TooManyRedirects { limit });
+            }
+            if let Some(hop) = self.hops.last()
+                && !gate.follows(hop, &self.cookies)
+            {
+                return Ok(response);
             }
             self.turn_to(target, response.head.status);
         }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_STARTS: usize = 100;
 /// Longest URL, bytes.
 pub const MAX_URL_BYTES: usize = 8 << 10;
+/// Redirects that are followed from one link.
+pub const MAX_REDIRECTS: usize = 10;
 
 /// A change of jobs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,7 +135,9 @@ pub struct Task {
     pub target: i64,
     /// What to fetch, without a fragment.
     pub url: String,
-    /// The page that it was found on first.
+    /// Whether redirects are followed to their end here, and not as targets of their own.
+    pub follow: bool,
+    /// The page that it was found on first; `None` for start pages and where those redirect to.
     pub referer: Option<String>,
     /// Its links are wanted if it is in here; `None`: they are not.
     pub scope: Option<Scope>,
@@ -176,6 +180,29 @@ pub struct Checked {
     pub links: Vec<Found>,
     /// Links that were left out.
     pub left_out: u32,
+    /// Where its redirects lead, if that is a target of its own.
+    pub onward: Option<Onward>,
+}
+
+impl Checked {
+    /// It is there, and has said where it should be looked for.
+    pub(crate) fn moved_to(self, url: &str) -> Checked {
+        Checked {
+            verdict: Verdict::Moved,
+            reason: "permanent_redirect".into(),
+            detail: format!("write {url} instead"),
+            ..self
+        }
+    }
+}
+
+/// Another target that a target leads to by a redirect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Onward {
+    /// Nobody has asked there yet: its verdict is that of the target that leads there, too.
+    Unasked(String),
+    /// The chain had cookies, so it was followed; what is there without them is a page of its own.
+    Followed(String),
 }
 
 /// A link on a page.

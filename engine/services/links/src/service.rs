@@ -1,7 +1,8 @@
 use crate::{
     CheckJob, JobId, Status, Verdict,
     command::{
-        Checked, Command, MAX_STARTS, MAX_URL_BYTES, NewJob, Outcome, Refusal, Task, authority,
+        Checked, Command, MAX_STARTS, MAX_URL_BYTES, NewJob, Onward, Outcome, Refusal, Task,
+        authority,
     },
     intake::Intake,
     mutant::Mutant,
@@ -87,6 +88,7 @@ impl Service for Links {
             is_page: false,
             links: Vec::new(),
             left_out: 0,
+            onward: None,
         };
         take_in(self, change, &task, checked)
     }
@@ -102,9 +104,14 @@ fn take_in(
         return Ok(());
     };
     let mut intake = Intake::new(change, task.job, &job, links.mutant)?;
-    intake.judge(task.target, &checked)?;
-    if checked.is_page || !checked.links.is_empty() {
-        intake.add_page(task, &checked)?;
+    if let Some(Onward::Unasked(url)) = &checked.onward {
+        intake.hand_over(task, &checked, url)?;
+    } else {
+        intake.judge(task.target, &checked)?;
+        let has_found = checked.onward.is_some() || !checked.links.is_empty();
+        if checked.is_page || has_found {
+            intake.add_page(task, &checked)?;
+        }
     }
     let has_ended = intake.finish()?;
     if has_ended {

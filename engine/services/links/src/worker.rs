@@ -1,5 +1,6 @@
 use crate::{
     Command, Links, Mutant,
+    command::MAX_REDIRECTS,
     perform::{Checker, Checking},
     probe::Probes,
     query,
@@ -28,7 +29,7 @@ pub struct LinksSettings {
     pub per_host: usize,
     /// Requests under way in all.
     pub in_flight: usize,
-    /// Time that one link may take, redirects included.
+    /// Time that asking for one target may take; where it redirects to is another, unless cookies tie them together.
     pub timeout: Duration,
     /// Time that a connection may take to be made.
     pub connect_timeout: Duration,
@@ -124,6 +125,7 @@ fn client_config(settings: &LinksSettings) -> ClientConfig {
     config.timeouts.connect = settings.connect_timeout;
     config.timeouts.tls = settings.connect_timeout;
     config.mutant = settings.mutant.and_then(Mutant::http);
+    config.limits.max_redirects = MAX_REDIRECTS;
     config.limits.max_per_origin = settings.per_host;
     config.limits.max_connections = settings.in_flight * 2;
     config.limits.max_idle = settings.in_flight;

@@ -30,7 +30,7 @@ CREATE TABLE links_jobs (
 CREATE INDEX links_jobs_by_status ON links_jobs (status, scheduled_for, number);
 CREATE INDEX links_jobs_by_starts ON links_jobs (starts, status, number);
 
--- What is to be checked once, however many links lead there.
+-- What is to be checked once, however many links and redirects lead there.
 CREATE TABLE links_targets (
     id INTEGER PRIMARY KEY,
     job INTEGER NOT NULL,
@@ -41,7 +41,13 @@ CREATE TABLE links_targets (
     depth INTEGER NOT NULL,
     -- Whether its links are wanted.
     crawled INTEGER NOT NULL,
-    -- Its row of the outbox while it has no verdict.
+    -- The target that is the page where it was found first; NULL for start pages and where those redirect to.
+    found_on INTEGER,
+    -- Redirects from a target that a link leads to; 0: a link leads here.
+    hops INTEGER NOT NULL,
+    -- The target that it redirects to, whose verdict it waits for or has.
+    next INTEGER,
+    -- Its row of the outbox while it is to be asked.
     effect INTEGER,
     verdict TEXT,
     reason TEXT NOT NULL DEFAULT '',
@@ -60,6 +66,7 @@ CREATE TABLE links_targets (
     UNIQUE (job, key)
 ) STRICT;
 CREATE INDEX links_targets_pending ON links_targets (job, id) WHERE verdict IS NULL;
+CREATE INDEX links_targets_waiting ON links_targets (next) WHERE next IS NOT NULL AND verdict IS NULL;
 
 CREATE TABLE links_links (
     id INTEGER PRIMARY KEY,
