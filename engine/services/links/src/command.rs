@@ -30,7 +30,8 @@ pub enum Command {
         /// Only if it is in this version.
         version: Option<u64>,
     },
-    /// Forgets a job that is over, and its results.
+    /// Forgets a job that is over, and its results: nobody sees them any more, and [`Sweep`](Command::Sweep) removes
+    /// them.
     Delete {
         /// Which.
         id: JobId,
@@ -39,6 +40,8 @@ pub enum Command {
     },
     /// Begins jobs whose time has come, by the log's clock.
     Tick,
+    /// Removes some of the rows that deleted jobs have left.
+    Sweep,
 }
 
 /// What a client says of a new job.
@@ -63,6 +66,8 @@ pub enum Outcome {
     Deleted,
     /// So many jobs were begun.
     Begun(u32),
+    /// Rows of deleted jobs were removed; whether none are left.
+    Swept(bool),
 }
 
 /// Why a [`Command`] was refused.

@@ -8,7 +8,7 @@ use crate::{
 };
 use holdfast_tables::{Change, SqlError, params};
 use holdfast_web::{LinkKind, urls};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use url::Url;
 
 /// Takes what was found into a job's tables. Its counts are written by [`finish`](Intake::finish).
@@ -22,6 +22,8 @@ pub(crate) struct Intake<'c, 'a> {
     pub(crate) pending: i64,
     targets: u64,
     links: u64,
+    /// By how much there are more links with a verdict.
+    verdicts: BTreeMap<&'static str, i64>,
     broken: i64,
     pages: u64,
     pub(crate) skipped: u64,
@@ -65,6 +67,7 @@ impl<'c, 'a> Intake<'c, 'a> {
             pending: 0,
             targets: 0,
             links: 0,
+            verdicts: BTreeMap::new(),
             broken: 0,
             pages: 0,
             skipped: 0,
@@ -150,9 +153,7 @@ impl<'c, 'a> Intake<'c, 'a> {
             "UPDATE links_links SET broken = ?2 WHERE target = ?1 AND broken IS NULL",
             params![target, is_broken],
         )?;
-        if is_broken {
-            self.broken += told as i64;
-        }
+        self.count(checked.verdict, told as i64);
         if let (false, Some(names)) = (is_broken, names) {
             let pointing = self.change.all(
                 "SELECT id, fragment FROM links_links WHERE target = ?1 AND fragment IS NOT NULL",
@@ -161,19 +162,29 @@ impl<'c, 'a> Intake<'c, 'a> {
             )?;
             for (link, fragment) in pointing {
                 if self.job.options.fragments && !self.has_name(names, &fragment) {
-                    self.miss_fragment(link)?;
+                    self.miss_fragment(link, checked.verdict)?;
                 }
             }
         }
         Ok(true)
     }
 
-    fn miss_fragment(&mut self, link: i64) -> Result<(), SqlError> {
+    /// So many more links have a verdict, or fewer.
+    fn count(&mut self, verdict: Verdict, links: i64) {
+        *self.verdicts.entry(verdict.name()).or_default() += links;
+        if verdict.is_broken() {
+            self.broken += links;
+        }
+    }
+
+    /// A link to a target with this verdict points to a place that is not there.
+    fn miss_fragment(&mut self, link: i64, verdict: Verdict) -> Result<(), SqlError> {
         self.change.execute(
             "UPDATE links_links SET verdict = ?2, reason = 'no_such_fragment', broken = 1 WHERE id = ?1",
             params![link, Verdict::FragmentMissing.name()],
         )?;
-        self.broken += 1;
+        self.count(verdict, -1);
+        self.count(Verdict::FragmentMissing, 1);
         Ok(())
     }
 
@@ -278,7 +289,9 @@ impl<'c, 'a> Intake<'c, 'a> {
             ],
         )?;
         self.links += 1;
-        self.broken += i64::from(broken == Some(true));
+        if let Some(verdict) = verdict {
+            self.count(verdict, 1);
+        }
         Ok(())
     }
 
@@ -532,6 +545,13 @@ impl<'c, 'a> Intake<'c, 'a> {
                 self.planned.cast_signed()
             ],
         )?;
+        for (verdict, links) in &self.verdicts {
+            self.change.execute(
+                "INSERT INTO links_verdicts (job, verdict, links) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (job, verdict) DO UPDATE SET links = links + ?3",
+                params![self.number, verdict, links],
+            )?;
+        }
         self.change.one(
             "SELECT pending = 0 FROM links_jobs WHERE number = ?1",
             [self.number],

@@ -21,6 +21,7 @@ pub mod report;
 mod robots;
 mod service;
 mod stream;
+mod sweep;
 pub mod time;
 mod traps;
 mod verdict;

@@ -236,17 +236,21 @@ pub fn results(
     found.map(Some)
 }
 
-/// How many results of a job have which verdict; those without one count as `pending`.
+/// How many results of a job have which verdict; those without one count as `pending`. They were counted as they came
+/// in, in the same transactions.
 pub fn verdicts(reader: Reader<'_>, id: JobId) -> Result<BTreeMap<String, u64>, SqlError> {
-    let Some((number, _)) = by_id(reader, id)? else {
+    let Some((number, job)) = by_id(reader, id)? else {
         return Ok(BTreeMap::new());
     };
     let counted = reader.all(
-        "SELECT coalesce(link.verdict, target.verdict, 'pending'), count(*)
-         FROM links_links AS link LEFT JOIN links_targets AS target ON target.id = link.target
-         WHERE link.job = ?1 GROUP BY 1",
+        "SELECT verdict, links FROM links_verdicts WHERE job = ?1 AND links > 0",
         [number],
         |row| Ok((row.get(0)?, count(row, 1)?)),
     )?;
-    Ok(counted.into_iter().collect())
+    let mut verdicts: BTreeMap<String, u64> = counted.into_iter().collect();
+    let pending = job.total_links.saturating_sub(verdicts.values().sum());
+    if pending > 0 {
+        verdicts.insert("pending".into(), pending);
+    }
+    Ok(verdicts)
 }

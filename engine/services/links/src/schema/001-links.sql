@@ -30,6 +30,11 @@ CREATE TABLE links_jobs (
 CREATE INDEX links_jobs_by_status ON links_jobs (status, scheduled_for, number);
 CREATE INDEX links_jobs_by_starts ON links_jobs (starts, status, number);
 
+-- Jobs that were deleted, as long as there are rows of theirs in other tables.
+CREATE TABLE links_deleted (
+    job INTEGER PRIMARY KEY
+) STRICT;
+
 -- What is to be checked once, however many links and redirects lead there.
 CREATE TABLE links_targets (
     id INTEGER PRIMARY KEY,
@@ -94,6 +99,14 @@ CREATE TABLE links_links (
 CREATE INDEX links_links_by_target ON links_links (target, id);
 CREATE INDEX links_links_by_job ON links_links (job, id);
 CREATE INDEX links_links_broken ON links_links (job, id) WHERE broken = 1;
+
+-- How many links of a job have which verdict; the rest have none yet.
+CREATE TABLE links_verdicts (
+    job INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
+    links INTEGER NOT NULL,
+    PRIMARY KEY (job, verdict)
+) STRICT, WITHOUT ROWID;
 
 -- How many targets of each host were taken.
 CREATE TABLE links_hosts (
