@@ -150,8 +150,8 @@ impl<'c, 'a> Intake<'c, 'a> {
         self.pending -= 1;
         let is_broken = checked.verdict.is_broken();
         let told = self.change.execute(
-            "UPDATE links_links SET broken = ?2 WHERE target = ?1 AND broken IS NULL",
-            params![target, is_broken],
+            "UPDATE links_links SET verdict = ?2, broken = ?3 WHERE target = ?1 AND verdict IS NULL",
+            params![target, checked.verdict.name(), is_broken],
         )?;
         self.count(checked.verdict, told as i64);
         if let (false, Some(names)) = (is_broken, names) {
@@ -283,7 +283,7 @@ impl<'c, 'a> Intake<'c, 'a> {
                 target.as_ref().map(|known| known.id),
                 own_url,
                 fragment_of,
-                own.as_ref().map(|(verdict, _)| verdict.name()),
+                verdict.map(Verdict::name),
                 own.as_ref().map(|(_, reason)| reason),
                 broken
             ],

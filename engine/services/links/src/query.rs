@@ -129,7 +129,7 @@ macro_rules! select_result {
         concat!(
             "SELECT link.id, source.url, link.ordinal, link.line, link.col, link.kind, link.element, link.text,
                 link.raw, coalesce(link.url, target.url), link.fragment, target.final_url, target.status, target.redirects,
-                coalesce(link.verdict, target.verdict), coalesce(link.reason, target.reason), target.detail,
+                link.verdict, coalesce(link.reason, target.reason), target.detail,
                 target.attempts, target.wait_ms, target.head_ms, target.total_ms, target.checked_at
              FROM links_links AS link
                 LEFT JOIN links_targets AS source ON source.id = link.source
@@ -213,7 +213,7 @@ pub fn results(
         ),
         Filter::Verdict(verdict) => reader.all(
             select_result!(
-                "WHERE link.job = ?1 AND coalesce(link.verdict, target.verdict) = ?4 AND link.id > ?2
+                "WHERE link.job = ?1 AND link.verdict = ?4 AND link.id > ?2
                  ORDER BY link.id LIMIT ?3"
             ),
             params![number, after, limit, verdict.name()],

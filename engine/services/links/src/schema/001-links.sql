@@ -90,14 +90,16 @@ CREATE TABLE links_links (
     -- How this link writes its URL, where its target is known by another form of it.
     url TEXT,
     fragment TEXT,
-    -- Its own verdict where the target's is not the link's, or there is no target.
+    -- What became of it; NULL: not known yet.
     verdict TEXT,
+    -- Why, where that is not what the target says.
     reason TEXT,
     -- Whether it counts as broken; NULL: not known yet.
     broken INTEGER
 ) STRICT;
 CREATE INDEX links_links_by_target ON links_links (target, id);
 CREATE INDEX links_links_by_job ON links_links (job, id);
+CREATE INDEX links_links_by_verdict ON links_links (job, verdict, id) WHERE verdict IS NOT NULL;
 CREATE INDEX links_links_broken ON links_links (job, id) WHERE broken = 1;
 
 -- How many links of a job have which verdict; the rest have none yet.
