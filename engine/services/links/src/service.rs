@@ -249,7 +249,9 @@ fn insert(
             (number, id, version, target_domain, starts, options, status, created_at, scheduled_for, every_ms, previous)
          VALUES (
             -- None that a deleted job has left rows under.
-            1 + max(coalesce((SELECT max(number) FROM links_jobs), 0), coalesce((SELECT max(job) FROM links_deleted), 0)),
+            1 + max(
+                coalesce((SELECT max(number) FROM links_jobs), 0),
+                coalesce((SELECT max(job) FROM links_deleted), 0)),
             ?1, 1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7,
             (SELECT max(number) FROM links_jobs WHERE starts = ?3 AND status = 'completed'))",
         params![

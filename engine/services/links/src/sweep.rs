@@ -1,4 +1,5 @@
-//! Deleted jobs: nobody sees them any more, and what they have left is removed in pieces, so that no command takes long.
+//! Deleted jobs: nobody sees them any more, and what they have left is removed in pieces, so that no command takes
+//! long.
 
 use holdfast_tables::{Change, Reader, SqlError, params};
 
