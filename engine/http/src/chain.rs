@@ -33,6 +33,12 @@ pub trait Gate: Send + Sync {
     fn gap(&self) -> Duration {
         Duration::ZERO
     }
+
+    /// Whether a redirect that leads somewhere is followed, given the cookies that the chain has by then. If it is not,
+    /// the chain ends with the redirect as its response and as its last hop.
+    fn follows(&self, _hop: &Hop, _cookies: &CookieJar) -> bool {
+        true
+    }
 }
 
 /// Admits everything.
@@ -174,6 +180,11 @@ impl Chain<'_> {
             let target = target?;
             if self.hops.len() > limit {
                 return Err(FetchError::TooManyRedirects { limit });
+            }
+            if let Some(hop) = self.hops.last()
+                && !gate.follows(hop, &self.cookies)
+            {
+                return Ok(response);
             }
             self.turn_to(target, response.head.status);
         }

@@ -1,6 +1,7 @@
 //! One job of 100,000 links on a node of its own: how much memory it takes, and how long a page of its results.
 
-use crate::measure::{Result, alone, median};
+use crate::measure::{Result, alone, median, percentile};
+use bytes::Bytes;
 use holdfast_host::{Host, tokio_host};
 use holdfast_http::{BodyPolicy, Client, ClientConfig, Request, tls::Roots};
 use holdfast_record::worker::BenchRow;
@@ -18,8 +19,17 @@ use url::Url;
 
 /// Pages of the site: with 27 links each, a little over 100,000 links.
 const PAGES: usize = 3_720;
-/// Results asked for at once.
-const PAGE: usize = 1_000;
+/// Results asked for at once: first so many, then so many.
+const PAGES_OF: [usize; 2] = [1_000, 100];
+/// Pages that are looked for: what some results have, what few have, and what none has.
+const FILTERS: [&str; 6] = [
+    "limit=100&filter=moved",
+    "limit=100&filter=fragment_missing",
+    "limit=100&filter=throttled",
+    "limit=100&filter=flaky",
+    "limit=100&filter=broken",
+    "limit=100&filter=newly_broken",
+];
 /// What takes longer will not end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -63,6 +73,44 @@ impl Engine {
     }
 }
 
+/// What the threads of a process have had of the machine so far, milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    /// On a core.
+    ran: f64,
+    /// Ready to run, and waiting for a core.
+    waited: f64,
+}
+
+impl Engine {
+    /// As the scheduler counts it: of each thread the nanoseconds on a core, and those in its queue.
+    fn share(&self) -> Result<Share> {
+        let mut share = Share::default();
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+            // A thread that has just ended.
+            let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else {
+                continue;
+            };
+            let mut numbers = text.split_whitespace().map(str::parse::<f64>);
+            let mut next = || numbers.next().ok_or("three numbers");
+            share.ran += next()?? / 1e6;
+            share.waited += next()?? / 1e6;
+        }
+        Ok(share)
+    }
+}
+
+/// How long one page took, milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Took {
+    /// By the clock.
+    wall: f64,
+    /// Of the node's threads on a core.
+    ran: f64,
+    /// Of the node's threads in the queue for one.
+    waited: f64,
+}
+
 /// Measures.
 pub fn rows() -> Result<Vec<BenchRow>> {
     let folder = tempfile::tempdir()?;
@@ -81,6 +129,17 @@ async fn ask(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value> {
+    let answer = exchange(client, base, method, path, body).await?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+async fn exchange(
+    client: &Client,
+    base: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Bytes> {
     let mut request = Request::new(method, Url::parse(&format!("{base}{path}"))?);
     if let Some(body) = body {
         request = request
@@ -90,7 +149,7 @@ async fn ask(
     let collect = |_: &holdfast_http::Head| BodyPolicy::Collect { max: 64 << 20 };
     let answer = client.send(&request, &collect).await?;
     match answer.head.status.is_success() {
-        true => Ok(serde_json::from_slice(&answer.body)?),
+        true => Ok(answer.body),
         false => Err(String::from_utf8_lossy(&answer.body).into_owned().into()),
     }
 }
@@ -111,70 +170,125 @@ async fn measure(host: &Host, folder: &Path) -> Result<Vec<BenchRow>> {
         "start_urls": [site.root()],
         "options": {"retries": 1, "retry_after_ms": 250}
     });
+    // The second is compared with the first.
+    run(host, &client, &base, &order).await?;
+    let (job, took) = run(host, &client, &base, &order).await?;
+    let path = path_of(&job)?;
+    let mut rows = Vec::new();
+    let mut count = 0;
+    for limit in PAGES_OF {
+        let query = format!("limit={limit}");
+        let (results, times) = read(&client, &base, &path, &engine, &query).await?;
+        if job["total_links"] != results {
+            let said = &job["total_links"];
+            return Err(format!("{results} results of a job that says {said}").into());
+        }
+        count = results;
+        let note = format!("{} pages with their JSON and the loopback", times.len());
+        rows.extend(spread(&format!("page of {limit} results"), &times, &note));
+    }
+    let mut times = Vec::new();
+    for filter in FILTERS {
+        times.extend(read(&client, &base, &path, &engine, filter).await?.1);
+    }
+    let note = "the same of pages of 100 results with one verdict, or that are broken";
+    rows.extend(spread("page of a filter", &times, note));
+    rows.push(alone(
+        "memory of a node",
+        engine.peak()? / 1e6,
+        "MB at most",
+        &format!("through a job of {count} links and the reading of all its results; bar: 300"),
+    ));
+    rows.push(alone(
+        "job",
+        took,
+        "s",
+        "crawl and check by a server that syncs every commit; the site's server on one of the two cores",
+    ));
+    Ok(rows)
+}
+
+fn path_of(job: &Value) -> Result<String> {
+    let id = job["id"].as_str().ok_or("a job has an id")?;
+    Ok(format!("/v1/links/jobs/{id}"))
+}
+
+/// Runs a job; what it is in the end, and how long it took, seconds.
+async fn run(host: &Host, client: &Client, base: &str, order: &Value) -> Result<(Value, f64)> {
     let began = Instant::now();
     let created = loop {
-        match ask(&client, &base, Method::POST, "/v1/links/jobs", Some(&order)).await {
+        match ask(client, base, Method::POST, "/v1/links/jobs", Some(order)).await {
             Ok(created) => break created,
             Err(error) if began.elapsed() > PATIENCE => return Err(error),
             Err(_) => host.sleep(Duration::from_millis(50)).await,
         }
     };
-    let path = format!(
-        "/v1/links/jobs/{}",
-        created["id"].as_str().ok_or("a job has an id")?
-    );
+    let path = path_of(&created)?;
     let started = Instant::now();
-    let job = loop {
-        let job = ask(&client, &base, Method::GET, &path, None).await?;
+    loop {
+        let job = ask(client, base, Method::GET, &path, None).await?;
         if job["status"] == "completed" {
-            break job;
+            return Ok((job, started.elapsed().as_secs_f64()));
         }
         if started.elapsed() > PATIENCE {
             return Err(format!("it does not end: {job}").into());
         }
         host.sleep(Duration::from_millis(100)).await;
-    };
-    let took = started.elapsed().as_secs_f64();
+    }
+}
+
+/// Reads all pages of a job's results; how many there are, and how long each page took.
+async fn read(
+    client: &Client,
+    base: &str,
+    path: &str,
+    engine: &Engine,
+    query: &str,
+) -> Result<(usize, Vec<Took>)> {
     let (mut times, mut count, mut cursor) = (Vec::new(), 0, String::new());
     loop {
-        let page = format!("{path}/results?limit={PAGE}{cursor}");
+        let page = format!("{path}/results?{query}{cursor}");
+        let before = engine.share()?;
         let asked = Instant::now();
-        let page = ask(&client, &base, Method::GET, &page, None).await?;
-        times.push(asked.elapsed().as_secs_f64() * 1e3);
+        let page = exchange(client, base, Method::GET, &page, None).await?;
+        let wall = asked.elapsed().as_secs_f64() * 1e3;
+        let after = engine.share()?;
+        times.push(Took {
+            wall,
+            ran: after.ran - before.ran,
+            waited: after.waited - before.waited,
+        });
+        // What follows is the client's own time.
+        let page: Value = serde_json::from_slice(&page)?;
         count += page["results"].as_array().map_or(0, Vec::len);
         match page["next"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
+            None => return Ok((count, times)),
         }
     }
-    if job["total_links"] != count {
-        return Err(format!("{count} results of a job that says {}", job["total_links"]).into());
-    }
-    let slowest = times.iter().copied().fold(0.0, f64::max);
-    Ok(vec![
-        alone(
-            "memory of a node",
-            engine.peak()? / 1e6,
-            "MB at most",
-            &format!("through a job of {count} links and the reading of all its results; bar: 300"),
+}
+
+/// Rows for the middle, the 99th percentile and the slowest of some times.
+fn spread(name: &str, times: &[Took], note: &str) -> Vec<BenchRow> {
+    let all = |of: fn(&Took) -> f64| times.iter().map(of).collect::<Vec<f64>>();
+    let slowest = times
+        .iter()
+        .max_by(|one, other| one.wall.total_cmp(&other.wall))
+        .expect("a page was read");
+    let of_slowest = format!(
+        "of it the node was {:.1} ms on a core and waited {:.1} ms for one; bar: 20",
+        slowest.ran, slowest.waited
+    );
+    let row =
+        |which: &str, value, note: &str| alone(&format!("{name}, {which}"), value, "ms", note);
+    vec![
+        row("median", median(all(|took| took.wall)), note),
+        row("p99", percentile(all(|took| took.wall), 99), note),
+        row("slowest", slowest.wall, &of_slowest),
+        row(
+            "most of the node's CPU",
+            percentile(all(|took| took.ran), 100),
+            "of one page, whatever else the machine does",
         ),
-        alone(
-            "page of results, slowest",
-            slowest,
-            "ms",
-            &format!("{PAGE} results, with their JSON and the loopback; bar: 20"),
-        ),
-        alone(
-            "page of results, median",
-            median(times),
-            "ms",
-            &format!("the same; {} pages", count.div_ceil(PAGE)),
-        ),
-        alone(
-            "job",
-            took,
-            "s",
-            "crawl and check by a server that syncs every commit; the site's server on one of the two cores",
-        ),
-    ])
+    ]
 }

@@ -19,6 +19,8 @@ pub(super) const LEFT_OUT: &[&str] = &["429-an-hour", "endless-html"];
 const COMMON: u64 = 1 << 40;
 /// Entities of [`Domain::Workload`], one a job, are numbered from here.
 const ERRAND: u64 = 1 << 41;
+/// Those that draw whether a job comes late.
+const LATE: u64 = 1 << 47;
 
 /// What one seed decides beside the replicas' settings.
 #[derive(Clone, Debug)]
@@ -54,6 +56,16 @@ pub(super) struct Errand {
     pub scheduled_in: Option<Duration>,
     /// How long after the last change it is stopped, and how long after that it goes on.
     pub stops: Vec<(Duration, Duration)>,
+}
+
+/// How much later than others a job comes: some when those before have ended, to the hosts that they met, for which
+/// nothing of theirs may count any more.
+fn late(seed: u64, number: u32) -> u64 {
+    let mut draws = Draws::new(seed, Domain::Workload, LATE + u64::from(number));
+    match number > 0 && draws.chance(0.4) {
+        true => draws.range(20_000 * MS, 60_000 * MS),
+        false => 0,
+    }
 }
 
 /// The root of a URL's origin.
@@ -113,7 +125,7 @@ impl Errand {
                 options,
                 ..NewJob::default()
             },
-            at: millis(draws.range(500 * MS, 10_000 * MS)),
+            at: millis(draws.range(500 * MS, 10_000 * MS) + late(seed, number)),
             scheduled_in: draws
                 .chance(0.2)
                 .then(|| millis(draws.range(100 * MS, 5_000 * MS))),

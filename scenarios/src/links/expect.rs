@@ -28,9 +28,11 @@ pub(super) struct Question<'a> {
 pub(super) fn check(
     question: &Question<'_>,
     job: &CheckJob,
+    verdicts: &BTreeMap<String, u64>,
     rows: &[LinkResult],
 ) -> Result<(), Broken> {
     counts(job, rows)?;
+    verdict_counts(verdicts, rows)?;
     once(rows)?;
     if job.status == Status::Failed {
         return match question.was_cut && job.pages == 0 {
@@ -63,6 +65,22 @@ fn counts(job: &CheckJob, rows: &[LinkResult]) -> Result<(), Broken> {
         return Err(("right-counts", message));
     }
     Ok(())
+}
+
+/// What is counted of each verdict is what results have it.
+fn verdict_counts(verdicts: &BTreeMap<String, u64>, rows: &[LinkResult]) -> Result<(), Broken> {
+    let mut there: BTreeMap<String, u64> = BTreeMap::new();
+    for row in rows {
+        let name = row.verdict.map_or("pending", |verdict| verdict.name());
+        *there.entry(name.to_owned()).or_default() += 1;
+    }
+    match there == *verdicts {
+        true => Ok(()),
+        false => {
+            let message = format!("the job counts {verdicts:?}; there are {there:?}");
+            Err(("right-counts", message))
+        }
+    }
 }
 
 /// The links of a page are numbered from 0, and each has one result.
@@ -378,15 +396,29 @@ mod tests {
 
     /// What is said of the perfect findings after a change.
     fn after(change: impl FnOnce(&mut CheckJob, &mut Vec<LinkResult>)) -> Option<&'static str> {
+        after_with(change, |_| ())
+    }
+
+    /// The same with a change of what is counted of each verdict.
+    fn after_with(
+        change: impl FnOnce(&mut CheckJob, &mut Vec<LinkResult>),
+        miscount: impl FnOnce(&mut BTreeMap<String, u64>),
+    ) -> Option<&'static str> {
         let (web, mut job, mut rows) = perfect();
         change(&mut job, &mut rows);
+        let mut verdicts = BTreeMap::new();
+        for row in &rows {
+            let name = row.verdict.map_or("pending", |verdict| verdict.name());
+            *verdicts.entry(name.to_owned()).or_default() += 1;
+        }
+        miscount(&mut verdicts);
         let question = Question {
             web: &web,
             starts: &job.start_urls.clone(),
             options: &JobOptions::default(),
             was_cut: false,
         };
-        check(&question, &job, &rows)
+        check(&question, &job, &verdicts, &rows)
             .err()
             .map(|(property, _)| property)
     }
@@ -436,6 +468,22 @@ mod tests {
             after(|_, rows| rows[2].verdict = None),
             Some("every-link-judged")
         );
+    }
+
+    #[test]
+    fn wrong_counts_of_verdicts_are_seen() {
+        let after = |miscount: fn(&mut BTreeMap<String, u64>)| after_with(|_, _| (), miscount);
+        let one_more = after(|verdicts| *verdicts.entry("alive".into()).or_default() += 1);
+        assert_eq!(one_more, Some("right-counts"));
+        let another = after(|verdicts| {
+            *verdicts.entry("alive".into()).or_default() -= 1;
+            *verdicts.entry("moved".into()).or_default() += 1;
+        });
+        assert_eq!(another, Some("right-counts"), "the sum is right");
+        let none = after(|verdicts| {
+            verdicts.insert("flaky".into(), 0);
+        });
+        assert_eq!(none, Some("right-counts"), "what nothing has is not there");
     }
 
     #[test]

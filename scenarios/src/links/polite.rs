@@ -31,8 +31,9 @@ const LAST: Duration = Duration::from_secs(2);
 const PUT_OFF: Duration = Duration::from_secs(1);
 /// Hops of one chain of redirects: the page, then as many as the checker follows.
 const HOPS: u32 = 11;
-/// Further requests for one URL: redirects of other targets lead there, and hosts are asked for what is not there.
-const BESIDE: u64 = 12;
+/// Further requests for one URL: with a cookie of a redirect that leads there, and from the middle of a chain that is
+/// too long for others.
+const BESIDE: u64 = 2;
 
 /// A property that does not hold, and how that shows.
 pub(super) type Broken = (&'static str, String);

@@ -96,6 +96,22 @@ fn as_truth_says(result: &LinkResult) -> web::Verdict {
     }
 }
 
+/// URLs that were asked for more than once though each answer to them is the same; how often. Front pages are left out:
+/// they are asked for once more where a host answers everything, to be compared with that.
+fn asked_twice(site: &Loopback) -> BTreeMap<String, u32> {
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for record in site.observed.records() {
+        let is_front = record.target == "/";
+        if site.web.is_steady(record.origin, &record.target) && !is_front {
+            let base = site.web.origins()[record.origin].base();
+            let url = format!("{}{}", base.trim_end_matches('/'), record.target);
+            *counts.entry(url).or_default() += 1;
+        }
+    }
+    counts.retain(|_, count| *count > 1);
+    counts
+}
+
 #[test]
 fn every_fault_of_the_model_site_is_found_and_nothing_else() {
     let runtime = Builder::new_multi_thread()
@@ -171,6 +187,11 @@ fn every_fault_of_the_model_site_is_found_and_nothing_else() {
             .filter(|result| result.verdict.is_some_and(Verdict::is_broken));
         assert_eq!(job.broken_count, broken.count() as u64);
         assert_eq!(job.pending, 0);
+        let twice = asked_twice(&site);
+        // The second time with the cookie that the first answer has set.
+        let with_cookie = |url: &String| url.contains("/c/redirect-loop-same-cookie-");
+        let is_explained = twice.iter().all(|(url, n)| with_cookie(url) && *n == 2);
+        assert!(is_explained, "asked for more than once: {twice:?}");
         node.shutdown(Duration::from_secs(1)).await;
     });
 }

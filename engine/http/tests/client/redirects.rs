@@ -1,6 +1,6 @@
 use crate::support::*;
 use holdfast_host::BoxFuture;
-use holdfast_http::{ClientConfig, FetchError, Gate, OpenGate, Refusal, Request};
+use holdfast_http::{ClientConfig, CookieJar, FetchError, Gate, Hop, OpenGate, Refusal, Request};
 use http::Method;
 use std::sync::{
     Arc, Mutex,
@@ -275,6 +275,49 @@ fn the_gate_is_asked_before_every_hop() {
         let request = Request::get(site.url("/private"));
         let fetched = client.fetch(&request, &robots, &all).await;
         failed(fetched.outcome, "not-admitted");
+    });
+}
+
+/// Follows redirects as long as there are no cookies, but never to `/other`.
+struct Wary;
+
+impl Gate for Wary {
+    fn admit<'a>(&'a self, _hop: &'a Url) -> BoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn follows(&self, hop: &Hop, cookies: &CookieJar) -> bool {
+        let target = hop.target.as_ref().expect("asked where it leads somewhere");
+        target.path() != "/other" && cookies.cookies().is_empty()
+    }
+}
+
+#[test]
+fn a_gate_may_leave_a_redirect_alone() {
+    run(|lab| async move {
+        let site = lab.serve(Spoken::Http1, |asked| match asked.path.as_str() {
+            "/start" => Answer::to(302, "/next"),
+            "/next" => Answer::to(301, "/other"),
+            "/cookie" => Answer::to(302, "/start").header("set-cookie", "a=b"),
+            "/mail" => Answer::to(302, "mailto:a@b.test"),
+            _ => Answer::ok("there"),
+        });
+        let site = site.await;
+        let client = lab.client(ClientConfig::default());
+        let get = async |path: &str| {
+            let request = Request::get(site.url(path));
+            client.fetch(&request, &Wary, &all).await
+        };
+        let left = get("/start").await;
+        let response = left.outcome.expect("the redirect is the response");
+        assert_eq!(response.head.status, 301);
+        assert_eq!((left.hops.len(), left.url.path()), (2, "/next"));
+        let target = left.hops[1].target.as_ref().map(Url::path);
+        assert_eq!(target, Some("/other"), "where it would have led");
+        let left = get("/cookie").await;
+        assert_eq!((left.hops.len(), left.url.path()), (1, "/cookie"));
+        assert_eq!(left.outcome.expect("a redirect").head.status, 302);
+        failed(get("/mail").await.outcome, "redirect-scheme");
     });
 }
 

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_STARTS: usize = 100;
 /// Longest URL, bytes.
 pub const MAX_URL_BYTES: usize = 8 << 10;
+/// Redirects that are followed from one link.
+pub const MAX_REDIRECTS: usize = 10;
 
 /// A change of jobs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,7 +30,8 @@ pub enum Command {
         /// Only if it is in this version.
         version: Option<u64>,
     },
-    /// Forgets a job that is over, and its results.
+    /// Forgets a job that is over, and its results: nobody sees them any more, and [`Sweep`](Command::Sweep) removes
+    /// them.
     Delete {
         /// Which.
         id: JobId,
@@ -37,6 +40,8 @@ pub enum Command {
     },
     /// Begins jobs whose time has come, by the log's clock.
     Tick,
+    /// Removes some of the rows that deleted jobs have left.
+    Sweep,
 }
 
 /// What a client says of a new job.
@@ -61,6 +66,8 @@ pub enum Outcome {
     Deleted,
     /// So many jobs were begun.
     Begun(u32),
+    /// Rows of deleted jobs were removed; whether none are left.
+    Swept(bool),
 }
 
 /// Why a [`Command`] was refused.
@@ -133,7 +140,9 @@ pub struct Task {
     pub target: i64,
     /// What to fetch, without a fragment.
     pub url: String,
-    /// The page that it was found on first.
+    /// Whether redirects are followed to their end here, and not as targets of their own.
+    pub follow: bool,
+    /// The page that it was found on first; `None` for start pages and where those redirect to.
     pub referer: Option<String>,
     /// Its links are wanted if it is in here; `None`: they are not.
     pub scope: Option<Scope>,
@@ -176,6 +185,29 @@ pub struct Checked {
     pub links: Vec<Found>,
     /// Links that were left out.
     pub left_out: u32,
+    /// Where its redirects lead, if that is a target of its own.
+    pub onward: Option<Onward>,
+}
+
+impl Checked {
+    /// It is there, and has said where it should be looked for.
+    pub(crate) fn moved_to(self, url: &str) -> Checked {
+        Checked {
+            verdict: Verdict::Moved,
+            reason: "permanent_redirect".into(),
+            detail: format!("write {url} instead"),
+            ..self
+        }
+    }
+}
+
+/// Another target that a target leads to by a redirect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Onward {
+    /// Nobody has asked there yet: its verdict is that of the target that leads there, too.
+    Unasked(String),
+    /// The chain had cookies, so it was followed; what is there without them is a page of its own.
+    Followed(String),
 }
 
 /// A link on a page.

@@ -2,7 +2,7 @@
 
 use crate::{
     CheckJob, Verdict,
-    command::{Checked, Found, FoundTarget, Scope, Task, authority},
+    command::{Checked, Found, FoundTarget, Onward, Scope, Task, authority},
     mutant::Mutant,
 };
 use holdfast_tables::{Change, SqlError, params};
@@ -11,31 +11,35 @@ use holdfast_web::{
     traps::{self, Trap},
     urls,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use url::Url;
 
 /// Takes what was found into a job's tables. Its counts are written by [`finish`](Intake::finish).
 pub(crate) struct Intake<'c, 'a> {
-    change: &'c Change<'a>,
-    number: i64,
-    job: &'c CheckJob,
+    pub(crate) change: &'c Change<'a>,
+    pub(crate) number: i64,
+    pub(crate) job: &'c CheckJob,
     mutant: Option<Mutant>,
     scope: Scope,
     planned: u64,
-    pending: i64,
+    pub(crate) pending: i64,
     targets: u64,
     links: u64,
+    /// By how much there are more links with a verdict.
+    verdicts: BTreeMap<&'static str, i64>,
     broken: i64,
     pages: u64,
-    skipped: u64,
+    pub(crate) skipped: u64,
 }
 
 /// A target as links to it see it.
-struct Known {
-    id: i64,
-    verdict: Option<Verdict>,
+pub(crate) struct Known {
+    pub id: i64,
+    pub verdict: Option<Verdict>,
     /// As it is written there.
-    url: String,
+    pub url: String,
+    /// Redirects from a target that a link leads to.
+    pub hops: u32,
 }
 
 impl<'c, 'a> Intake<'c, 'a> {
@@ -66,6 +70,7 @@ impl<'c, 'a> Intake<'c, 'a> {
             pending: 0,
             targets: 0,
             links: 0,
+            verdicts: BTreeMap::new(),
             broken: 0,
             pages: 0,
             skipped: 0,
@@ -112,8 +117,8 @@ impl<'c, 'a> Intake<'c, 'a> {
         Ok(())
     }
 
-    /// A target has its verdict, and with it the links that lead there.
-    pub fn judge(&mut self, target: i64, checked: &Checked) -> Result<(), SqlError> {
+    /// A target has its verdict, and with it the links that lead there. Whether that is new.
+    pub(crate) fn judge_one(&mut self, target: i64, checked: &Checked) -> Result<bool, SqlError> {
         let names = checked.names.as_ref();
         let encoded = names.map(|names| postcard::to_stdvec(names).expect("texts encode"));
         let redirects = match checked.redirects.is_empty() {
@@ -143,17 +148,15 @@ impl<'c, 'a> Intake<'c, 'a> {
             ],
         )?;
         if judged == 0 {
-            return Ok(());
+            return Ok(false);
         }
         self.pending -= 1;
         let is_broken = checked.verdict.is_broken();
         let told = self.change.execute(
-            "UPDATE links_links SET broken = ?2 WHERE target = ?1 AND broken IS NULL",
-            params![target, is_broken],
+            "UPDATE links_links SET verdict = ?2, broken = ?3 WHERE target = ?1 AND verdict IS NULL",
+            params![target, checked.verdict.name(), is_broken],
         )?;
-        if is_broken {
-            self.broken += told as i64;
-        }
+        self.count(checked.verdict, told as i64);
         if let (false, Some(names)) = (is_broken, names) {
             let pointing = self.change.all(
                 "SELECT id, fragment FROM links_links WHERE target = ?1 AND fragment IS NOT NULL",
@@ -162,29 +165,38 @@ impl<'c, 'a> Intake<'c, 'a> {
             )?;
             for (link, fragment) in pointing {
                 if self.job.options.fragments && !self.has_name(names, &fragment) {
-                    self.miss_fragment(link)?;
+                    self.miss_fragment(link, checked.verdict)?;
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn miss_fragment(&mut self, link: i64) -> Result<(), SqlError> {
+    /// So many more links have a verdict, or fewer.
+    fn count(&mut self, verdict: Verdict, links: i64) {
+        *self.verdicts.entry(verdict.name()).or_default() += links;
+        if verdict.is_broken() {
+            self.broken += links;
+        }
+    }
+
+    /// A link to a target with this verdict points to a place that is not there.
+    fn miss_fragment(&mut self, link: i64, verdict: Verdict) -> Result<(), SqlError> {
         self.change.execute(
             "UPDATE links_links SET verdict = ?2, reason = 'no_such_fragment', broken = 1 WHERE id = ?1",
             params![link, Verdict::FragmentMissing.name()],
         )?;
-        self.broken += 1;
+        self.count(verdict, -1);
+        self.count(Verdict::FragmentMissing, 1);
         Ok(())
     }
 
     /// Something was read that has links.
     pub fn add_page(&mut self, task: &Task, checked: &Checked) -> Result<(), SqlError> {
         // A site that moved its start page is the site that was meant.
+        let document = checked.final_url.as_deref().unwrap_or(&task.url);
         if task.referer.is_none()
-            && !checked.redirects.is_empty()
-            && let Some(url) = checked.final_url.as_deref()
-            && let Ok(url) = Url::parse(url)
+            && let Ok(url) = Url::parse(document)
         {
             self.widen(&url)?;
         }
@@ -193,6 +205,11 @@ impl<'c, 'a> Intake<'c, 'a> {
             [task.target],
             |row| row.get(0),
         )?;
+        if let Some(Onward::Followed(url)) = &checked.onward
+            && let Ok(url) = Url::parse(url)
+        {
+            self.target_of_redirect(task, &url)?;
+        }
         self.pages += u64::from(checked.is_page);
         self.skipped += u64::from(checked.left_out);
         for found in &checked.links {
@@ -269,13 +286,15 @@ impl<'c, 'a> Intake<'c, 'a> {
                 target.as_ref().map(|known| known.id),
                 own_url,
                 fragment_of,
-                own.as_ref().map(|(verdict, _)| verdict.name()),
+                verdict.map(Verdict::name),
                 own.as_ref().map(|(_, reason)| reason),
                 broken
             ],
         )?;
         self.links += 1;
-        self.broken += i64::from(broken == Some(true));
+        if let Some(verdict) = verdict {
+            self.count(verdict, 1);
+        }
         Ok(())
     }
 
@@ -307,55 +326,35 @@ impl<'c, 'a> Intake<'c, 'a> {
         let Ok(url) = Url::parse(text) else {
             return Ok(Err("not_a_url"));
         };
-        let key = urls::key(&url);
-        let known = self.change.first(
-            "SELECT id, verdict, url FROM links_targets WHERE job = ?1 AND key = ?2",
-            params![self.number, key.as_str()],
-            |row| {
-                let verdict: Option<String> = row.get(1)?;
-                Ok(Known {
-                    id: row.get(0)?,
-                    verdict: verdict.and_then(|name| Verdict::named(&name)),
-                    url: row.get(2)?,
-                })
-            },
-        )?;
+        let known = match self.known(&url)? {
+            Some(known) if known.hops == 0 => return Ok(Ok(known)),
+            known => known,
+        };
+        // That a redirect has led there makes no difference.
+        if source.is_some()
+            && let Some(reason) = self.unwanted(&url)
+        {
+            return Ok(Err(reason));
+        }
         if let Some(known) = known {
-            return Ok(Ok(known));
+            return self.linked(known).map(Ok);
         }
-        let options = &self.job.options;
+        if source.is_some()
+            && let Some(reason) = self.overflows(&url, depth)?
+        {
+            return Ok(Err(reason));
+        }
         let is_inside = self.scope.contains(&url);
-        let host = authority(&url);
-        if source.is_some() {
-            if !is_inside && !options.external {
-                return Ok(Err("external"));
-            }
-            if self.job.targets + self.targets >= options.max_targets {
-                return Ok(Err("max_targets"));
-            }
-            if let Some(trap) = traps::by_shape(&url) {
-                return Ok(Err(trap.code()));
-            }
-            if self.is_full(&host)? {
-                return Ok(Err("max_targets_per_host"));
-            }
-            if depth > traps::NEAR
-                && let Some(family) = traps::without_dates(&url)
-                && self.is_endless(&family)?
-            {
-                return Ok(Err(Trap::Calendar.code()));
-            }
-        }
-        let is_crawled = source.is_none()
-            || (is_inside && depth <= options.max_depth && self.planned < options.max_pages);
+        let is_crawled = source.is_none() || (is_inside && self.has_room(depth));
         if is_inside && !is_crawled {
             self.skipped += 1;
         }
-        self.planned += u64::from(is_crawled);
+        let options = &self.job.options;
         let task = Task {
             job: self.number,
             target: 0,
             url: url.as_str().to_owned(),
+            follow: false,
             referer: source.map(|(_, page)| page.to_owned()),
             scope: is_crawled.then(|| self.scope.clone()),
             sitemaps: source.is_none() && options.sitemaps,
@@ -364,27 +363,112 @@ impl<'c, 'a> Intake<'c, 'a> {
             retry_after_ms: options.retry_after_ms,
             gap_ms: options.gap_ms,
         };
-        let id = self.change.insert(
-            "INSERT INTO links_targets (job, key, url, depth, crawled) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![self.number, key.as_str(), task.url, depth, is_crawled],
-        )?;
-        self.enqueue(Task { target: id, ..task }, &url)?;
-        self.targets += 1;
-        Ok(Ok(Known {
-            id,
-            verdict: None,
-            url: url.into(),
-        }))
+        let found_on = source.map(|(page, _)| page);
+        self.add_target(task, &url, found_on, depth, 0).map(Ok)
     }
 
-    fn enqueue(&mut self, task: Task, url: &Url) -> Result<(), SqlError> {
+    pub(crate) fn known(&self, url: &Url) -> Result<Option<Known>, SqlError> {
+        self.change.first(
+            "SELECT id, verdict, url, hops FROM links_targets WHERE job = ?1 AND key = ?2",
+            params![self.number, urls::key(url).as_str()],
+            |row| {
+                let verdict: Option<String> = row.get(1)?;
+                Ok(Known {
+                    id: row.get(0)?,
+                    verdict: verdict.and_then(|name| Verdict::named(&name)),
+                    url: row.get(2)?,
+                    hops: row.get(3)?,
+                })
+            },
+        )
+    }
+
+    /// Why a URL is not asked for, whatever else was found.
+    fn unwanted(&self, url: &Url) -> Option<&'static str> {
+        if !self.job.options.external && !self.scope.contains(url) {
+            return Some("external");
+        }
+        traps::by_shape(url).map(Trap::code)
+    }
+
+    /// Why a URL is one too many; one that is not is counted.
+    fn overflows(&self, url: &Url, depth: u32) -> Result<Option<&'static str>, SqlError> {
+        if self.job.targets + self.targets >= self.job.options.max_targets {
+            return Ok(Some("max_targets"));
+        }
+        if self.is_full(&authority(url))? {
+            return Ok(Some("max_targets_per_host"));
+        }
+        if depth > traps::NEAR
+            && let Some(family) = traps::without_dates(url)
+            && self.is_endless(&family)?
+        {
+            return Ok(Some(Trap::Calendar.code()));
+        }
+        Ok(None)
+    }
+
+    /// Whether one more page, so far away, may be crawled.
+    fn has_room(&self, depth: u32) -> bool {
+        depth <= self.job.options.max_depth && self.planned < self.job.options.max_pages
+    }
+
+    /// Whether the page that a redirect leads to is crawled: as if a link led there.
+    pub(crate) fn is_page_to_crawl(&self, url: &Url, depth: u32) -> Result<bool, SqlError> {
+        Ok(self.scope.contains(url)
+            && self.unwanted(url).is_none()
+            && self.has_room(depth)
+            && self.overflows(url, depth)?.is_none())
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// A new target, to be asked.
+    pub(crate) fn add_target(
+        &mut self,
+        task: Task,
+        url: &Url,
+        found_on: Option<i64>,
+        depth: u32,
+        hops: u32,
+    ) -> Result<Known, SqlError> {
+        let is_crawled = task.scope.is_some();
+        self.planned += u64::from(is_crawled);
+        let key = urls::key(url);
+        let id = self.change.insert(
+            "INSERT INTO links_targets (job, key, url, depth, crawled, found_on, hops)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                self.number,
+                key.as_str(),
+                task.url,
+                depth,
+                is_crawled,
+                found_on,
+                hops
+            ],
+        )?;
+        self.enqueue(Task { target: id, ..task }, url)?;
+        self.targets += 1;
+        self.pending += 1;
+        Ok(Known {
+            id,
+            verdict: None,
+            url: url.as_str().to_owned(),
+            hops,
+        })
+    }
+
+    /// Asks for a target.
+    pub(crate) fn enqueue(&mut self, task: Task, url: &Url) -> Result<(), SqlError> {
         let lane = url.origin().ascii_serialization();
         let effect = self.change.enqueue(&lane, &task, Duration::ZERO)?;
         self.change.execute(
             "UPDATE links_targets SET effect = ?2 WHERE id = ?1",
             params![task.target, effect],
         )?;
-        self.pending += 1;
         Ok(())
     }
 
@@ -412,15 +496,13 @@ impl<'c, 'a> Intake<'c, 'a> {
         Ok(taken == 0)
     }
 
-    /// Asks again for what has no verdict, after a job was stopped.
+    /// Asks again for what has no verdict and waits for no other target's, after a job was stopped.
     pub fn enqueue_pending(&mut self) -> Result<(), SqlError> {
-        let before = self.pending;
         let waiting = self.change.all(
-            "SELECT target.id, target.url, target.crawled,
-                (SELECT source.url FROM links_links AS link JOIN links_targets AS source ON source.id = link.source
-                 WHERE link.target = target.id ORDER BY link.id LIMIT 1)
-             FROM links_targets AS target
-             WHERE target.job = ?1 AND target.verdict IS NULL AND target.effect IS NULL ORDER BY target.id",
+            "SELECT target.id, target.url, target.crawled, page.url
+             FROM links_targets AS target LEFT JOIN links_targets AS page ON page.id = target.found_on
+             WHERE target.job = ?1 AND target.verdict IS NULL AND target.effect IS NULL AND target.next IS NULL
+             ORDER BY target.id",
             [self.number],
             |row| {
                 let page: Option<String> = row.get(3)?;
@@ -429,12 +511,13 @@ impl<'c, 'a> Intake<'c, 'a> {
         )?;
         for (target, text, is_crawled, page) in waiting {
             let Ok(url) = Url::parse(&text) else { continue };
-            let options = &self.job.options;
             let is_crawled: bool = is_crawled;
+            let options = &self.job.options;
             let task = Task {
                 job: self.number,
                 target,
                 url: text,
+                follow: false,
                 sitemaps: page.is_none() && options.sitemaps,
                 referer: page,
                 scope: is_crawled.then(|| self.scope.clone()),
@@ -445,8 +528,6 @@ impl<'c, 'a> Intake<'c, 'a> {
             };
             self.enqueue(task, &url)?;
         }
-        // They were counted as pending all the while.
-        self.pending = before;
         Ok(())
     }
 
@@ -468,6 +549,13 @@ impl<'c, 'a> Intake<'c, 'a> {
                 self.planned.cast_signed()
             ],
         )?;
+        for (verdict, links) in &self.verdicts {
+            self.change.execute(
+                "INSERT INTO links_verdicts (job, verdict, links) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (job, verdict) DO UPDATE SET links = links + ?3",
+                params![self.number, verdict, links],
+            )?;
+        }
         self.change.one(
             "SELECT pending = 0 FROM links_jobs WHERE number = ?1",
             [self.number],

@@ -114,7 +114,7 @@ pub struct JobOptions {
     pub max_depth: u32,
     /// Pages that are crawled.
     pub max_pages: u64,
-    /// Different targets that are checked.
+    /// Different targets that are checked; those that only redirects lead to come on top.
     pub max_targets: u64,
     /// Targets of one host that are checked.
     pub max_targets_per_host: u64,
@@ -178,7 +178,7 @@ pub struct CheckJob {
     pub broken_count: u64,
     /// Pages read.
     pub pages: u64,
-    /// Different targets found.
+    /// Different targets found, those that only redirects lead to included.
     pub targets: u64,
     /// Those of them that have no verdict yet.
     pub pending: u64,

@@ -16,17 +16,19 @@ mod mutant;
 mod perform;
 mod probe;
 pub mod query;
+mod redirects;
 pub mod report;
 mod robots;
 mod service;
 mod stream;
+mod sweep;
 pub mod time;
 mod verdict;
 mod worker;
 
 pub use command::{
-    Checked, Command, Found, FoundTarget, MAX_STARTS, MAX_URL_BYTES, NewJob, Outcome, Refusal,
-    Scope, Task,
+    Checked, Command, Found, FoundTarget, MAX_REDIRECTS, MAX_STARTS, MAX_URL_BYTES, NewJob, Onward,
+    Outcome, Refusal, Scope, Task,
 };
 pub use job::{CheckJob, InvalidJobId, JobId, JobOptions, LinkResult, Redirect, Status, Timings};
 pub use mutant::Mutant;

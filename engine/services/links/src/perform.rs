@@ -2,10 +2,11 @@
 
 use crate::{
     Redirect, Timings, Verdict,
-    command::{Checked, Found, FoundTarget, Task},
+    command::{Checked, Found, FoundTarget, Onward, Task},
     judge::{self, Judgement},
     mutant::Mutant,
     probe::Probes,
+    redirects::RECOVERED,
     robots::{RobotsCache, RobotsGate, Rules, UNREACHABLE},
     service::retry_delay,
 };
@@ -105,7 +106,7 @@ impl Checker {
             };
         };
         let began = self.host.now();
-        let (fetched, judgement) = self.fetch(&task, &url).await;
+        let (fetched, judgement, onward) = self.fetch(&task, &url).await;
         let put_off = self.put_off(&task, &effect, &fetched);
         if let Some(after) = put_off {
             return End::Retry {
@@ -120,13 +121,13 @@ impl Checker {
                 reason: judgement.reason,
             };
         }
-        let mut checked = self.read(&task, &url, fetched, judgement).await;
+        let mut checked = self.read(&task, &url, fetched, judgement, onward).await;
         checked.attempts = effect.attempts + 1;
         let last = effect.last_reason;
         let is_good = matches!(checked.verdict, Verdict::Alive | Verdict::Moved);
         if is_good && !last.is_empty() && last != PUT_OFF {
             checked.verdict = Verdict::Flaky;
-            checked.reason = "recovered".into();
+            checked.reason = RECOVERED.into();
             checked.detail = format!("it works now, and did not at the try before: {last}");
         }
         checked.timings.total_ms = millis(self.host.now().since(began));
@@ -134,15 +135,19 @@ impl Checker {
         End::Done(result.into())
     }
 
-    /// Asks for the target, and judges what came before looking into it.
-    async fn fetch(&self, task: &Task, url: &Url) -> (Fetched, Judgement) {
+    /// Asks for the target, and judges what came before looking into it. The last is where it redirects to, if nobody
+    /// asked there.
+    async fn fetch(&self, task: &Task, url: &Url) -> (Fetched, Judgement, Option<Url>) {
+        // A name and a password go along to the end of a chain, and to no other target.
+        let has_credentials = !url.username().is_empty() || url.password().is_some();
         let gate = RobotsGate {
-            robots: &self.robots,
-            gap: Duration::from_millis(task.gap_ms),
-            failure: Mutex::new(None),
+            hands_over: !task.follow && !has_credentials,
+            ..self.gate(task)
         };
         let mut request = Request::get(url.clone());
         if let Some(referer) = &task.referer
+            // RFC 9110, section 10.1.3.
+            && (url.scheme() == "https" || !referer.starts_with("https:"))
             && let Ok(with_referer) = request.clone().header("Referer", referer)
         {
             request = with_referer;
@@ -151,7 +156,9 @@ impl Checker {
         let choose = move |head: &Head| body_policy(head, is_wanted);
         let fetched = self.client.fetch(&request, &gate, &choose).await;
         let failure = gate.failure.lock().expect("nobody panics with it").take();
+        let onward = gate.onward.lock().expect("nobody panics with it").take();
         let judgement = match &fetched.outcome {
+            Ok(_) if onward.is_some() => Judgement::new(Verdict::Alive, "ok", ""),
             Ok(response) => judge::status(response.head.status.as_u16()),
             Err(FetchError::NotAdmitted(refusal)) if refusal.name == UNREACHABLE => {
                 // Who cannot be asked for robots.txt cannot be asked for the page.
@@ -159,7 +166,7 @@ impl Checker {
             }
             Err(error) => judge::failure(error),
         };
-        (fetched, judgement)
+        (fetched, judgement, onward)
     }
 
     /// The server said when to come again, and that is worth waiting for.
@@ -210,6 +217,7 @@ impl Checker {
         url: &Url,
         fetched: Fetched,
         judgement: Judgement,
+        onward: Option<Url>,
     ) -> Checked {
         let redirects = redirects(&fetched);
         let is_put_off = is_put_off_for_good(&fetched);
@@ -229,7 +237,11 @@ impl Checker {
             is_page: false,
             links: Vec::new(),
             left_out: 0,
+            onward: onward.map(|url| Onward::Unasked(without_fragment(&url))),
         };
+        if checked.onward.is_some() {
+            return checked;
+        }
         let response = match fetched.outcome {
             Ok(response) => response,
             Err(_) => return checked,
@@ -239,9 +251,7 @@ impl Checker {
         if checked.verdict == Verdict::Alive
             && let Some(new) = permanent.last().and_then(|hop| hop.target.as_ref())
         {
-            checked.verdict = Verdict::Moved;
-            checked.reason = "permanent_redirect".into();
-            checked.detail = format!("write {} instead", without_fragment(new));
+            checked = checked.moved_to(&without_fragment(new));
         }
         if !matches!(checked.verdict, Verdict::Alive | Verdict::Moved) {
             return checked;
@@ -262,12 +272,7 @@ impl Checker {
         if !fetched.hops.is_empty() {
             if is_inside && !is_same(url, &document) {
                 // Its links are its own: it is a target like others.
-                let location = fetched.hops.last().map_or("", |hop| hop.location.as_str());
-                let limits = Limits::default();
-                harvest.add(
-                    &header::location_link(location, &document, &limits),
-                    Some(&document),
-                );
+                checked.onward = Some(Onward::Followed(document.as_str().to_owned()));
             }
             self.take_names(&response, &document, &mut checked).await;
         } else {
@@ -319,18 +324,18 @@ impl Checker {
             if is_inside {
                 checked.is_page = true;
                 for link in &page.links {
-                    harvest.add(link, None);
+                    harvest.add(link);
                 }
             }
         } else if is_inside && media == "text/css" {
             let text = charset::decode_css(&response.body, content_type.as_deref());
             for link in &css::parse(&text.text, &document, &limits).links {
-                harvest.add(link, None);
+                harvest.add(link);
             }
         } else if is_inside && (is_xml(&media) || task.kind == LinkKind::Sitemap) {
             let map = sitemap::read(&response.body, content_type.as_deref(), &document, &limits);
             for entry in &map.entries {
-                harvest.add(&entry.link, None);
+                harvest.add(&entry.link);
             }
         }
         if is_inside {
@@ -339,13 +344,13 @@ impl Checker {
                 let value = value.to_str().unwrap_or("");
                 for link in header::links(value, &document, ordinal, &limits) {
                     ordinal = link.ordinal + 1;
-                    harvest.add(&link, None);
+                    harvest.add(&link);
                 }
             }
             if let Some(value) = header_text(&response.head, "refresh")
                 && let Some(link) = header::refresh_link(&value, &document, ordinal, &limits)
             {
-                harvest.add(&link, None);
+                harvest.add(&link);
             }
         }
     }
@@ -390,6 +395,8 @@ impl Checker {
             robots: &self.robots,
             gap: Duration::from_millis(task.gap_ms),
             failure: Mutex::new(None),
+            hands_over: false,
+            onward: Mutex::new(None),
         }
     }
 }
@@ -497,19 +504,15 @@ impl Harvest {
         self.links.last().map_or(0, |link| link.ordinal + 1)
     }
 
-    /// Adds a link; `target` says where it leads if it does not say so itself.
-    fn add(&mut self, link: &Link, target: Option<&Url>) {
-        let target = match (target, &link.target) {
-            (Some(url), _) => FoundTarget::Web {
-                url: url.as_str().to_owned(),
-                fragment: None,
-            },
-            (None, Ok(Target::Web(web))) => FoundTarget::Web {
+    /// Adds a link.
+    fn add(&mut self, link: &Link) {
+        let target = match &link.target {
+            Ok(Target::Web(web)) => FoundTarget::Web {
                 url: web.url.as_str().to_owned(),
                 fragment: web.fragment.clone(),
             },
-            (None, Ok(Target::Other(scheme))) => FoundTarget::Other(*scheme),
-            (None, Err(problem)) => FoundTarget::Invalid(format!("invalid_url: {problem}")),
+            Ok(Target::Other(scheme)) => FoundTarget::Other(*scheme),
+            Err(problem) => FoundTarget::Invalid(format!("invalid_url: {problem}")),
         };
         let found = Found {
             ordinal: self.next_ordinal().max(link.ordinal),

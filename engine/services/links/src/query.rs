@@ -129,7 +129,7 @@ macro_rules! select_result {
         concat!(
             "SELECT link.id, source.url, link.ordinal, link.line, link.col, link.kind, link.element, link.text,
                 link.raw, coalesce(link.url, target.url), link.fragment, target.final_url, target.status, target.redirects,
-                coalesce(link.verdict, target.verdict), coalesce(link.reason, target.reason), target.detail,
+                link.verdict, coalesce(link.reason, target.reason), target.detail,
                 target.attempts, target.wait_ms, target.head_ms, target.total_ms, target.checked_at
              FROM links_links AS link
                 LEFT JOIN links_targets AS source ON source.id = link.source
@@ -213,7 +213,7 @@ pub fn results(
         ),
         Filter::Verdict(verdict) => reader.all(
             select_result!(
-                "WHERE link.job = ?1 AND coalesce(link.verdict, target.verdict) = ?4 AND link.id > ?2
+                "WHERE link.job = ?1 AND link.verdict = ?4 AND link.id > ?2
                  ORDER BY link.id LIMIT ?3"
             ),
             params![number, after, limit, verdict.name()],
@@ -236,17 +236,21 @@ pub fn results(
     found.map(Some)
 }
 
-/// How many results of a job have which verdict; those without one count as `pending`.
+/// How many results of a job have which verdict; those without one count as `pending`. They were counted as they came
+/// in, in the same transactions.
 pub fn verdicts(reader: Reader<'_>, id: JobId) -> Result<BTreeMap<String, u64>, SqlError> {
-    let Some((number, _)) = by_id(reader, id)? else {
+    let Some((number, job)) = by_id(reader, id)? else {
         return Ok(BTreeMap::new());
     };
     let counted = reader.all(
-        "SELECT coalesce(link.verdict, target.verdict, 'pending'), count(*)
-         FROM links_links AS link LEFT JOIN links_targets AS target ON target.id = link.target
-         WHERE link.job = ?1 GROUP BY 1",
+        "SELECT verdict, links FROM links_verdicts WHERE job = ?1 AND links > 0",
         [number],
         |row| Ok((row.get(0)?, count(row, 1)?)),
     )?;
-    Ok(counted.into_iter().collect())
+    let mut verdicts: BTreeMap<String, u64> = counted.into_iter().collect();
+    let pending = job.total_links.saturating_sub(verdicts.values().sum());
+    if pending > 0 {
+        verdicts.insert("pending".into(), pending);
+    }
+    Ok(verdicts)
 }

@@ -1,6 +1,8 @@
 use crate::{command::MAX_URL_BYTES, mutant::Mutant};
 use holdfast_host::{BoxFuture, Host, Moment};
-use holdfast_http::{BodyPolicy, Client, FetchError, Gate, Origin, Refusal, Request};
+use holdfast_http::{
+    BodyPolicy, Client, CookieJar, FetchError, Gate, Hop, Origin, Refusal, Request,
+};
 use holdfast_web::{Robots, robots::ProductToken, urls};
 use std::{
     collections::BTreeMap,
@@ -193,6 +195,10 @@ pub(crate) struct RobotsGate<'a> {
     pub gap: Duration,
     /// Why the last hop's host could not be reached, if it could not.
     pub failure: Mutex<Option<FetchError>>,
+    /// Redirects are left to whom they lead to, where that is a target of its own.
+    pub hands_over: bool,
+    /// Where one led that was not followed.
+    pub onward: Mutex<Option<Url>>,
 }
 
 impl Gate for RobotsGate<'_> {
@@ -233,5 +239,19 @@ impl Gate for RobotsGate<'_> {
                 }
             }
         })
+    }
+
+    /// With a cookie the answer may be another than the target's own; under the same key it is the target itself.
+    fn follows(&self, hop: &Hop, cookies: &CookieJar) -> bool {
+        let Some(target) = &hop.target else {
+            return true;
+        };
+        let is_other = urls::key(target) != urls::key(&hop.url);
+        let is_fit = target.as_str().len() <= MAX_URL_BYTES;
+        if !self.hands_over || !cookies.cookies().is_empty() || !is_other || !is_fit {
+            return true;
+        }
+        *self.onward.lock().expect("nobody panics with it") = Some(target.clone());
+        false
     }
 }

@@ -1,17 +1,19 @@
 use crate::{
     CheckJob, JobId, Status, Verdict,
     command::{
-        Checked, Command, MAX_STARTS, MAX_URL_BYTES, NewJob, Outcome, Refusal, Task, authority,
+        Checked, Command, MAX_STARTS, MAX_URL_BYTES, NewJob, Onward, Outcome, Refusal, Task,
+        authority,
     },
     intake::Intake,
     mutant::Mutant,
     query,
+    sweep::sweep,
 };
 use holdfast_tables::{Change, Effect, Fault, Migration, Schema, Service, SqlError, params};
 use holdfast_web::{Target, urls};
 use std::time::Duration;
 
-/// Jobs that are kept.
+/// Jobs that are kept, deleted ones counted that have left rows.
 const MAX_JOBS: u64 = 10_000;
 /// Jobs that are worked on at a time; others wait.
 pub const MAX_RUNNING: u64 = 4;
@@ -46,6 +48,7 @@ impl Service for Links {
             Command::Resume { id, version } => resume(self, change, id, version),
             Command::Delete { id, version } => delete(change, id, version),
             Command::Tick => Ok(Outcome::Begun(begin_due(self, change)?)),
+            Command::Sweep => Ok(Outcome::Swept(sweep(change)?)),
         }
     }
 
@@ -87,6 +90,7 @@ impl Service for Links {
             is_page: false,
             links: Vec::new(),
             left_out: 0,
+            onward: None,
         };
         take_in(self, change, &task, checked)
     }
@@ -102,9 +106,14 @@ fn take_in(
         return Ok(());
     };
     let mut intake = Intake::new(change, task.job, &job, links.mutant)?;
-    intake.judge(task.target, &checked)?;
-    if checked.is_page || !checked.links.is_empty() {
-        intake.add_page(task, &checked)?;
+    if let Some(Onward::Unasked(url)) = &checked.onward {
+        intake.hand_over(task, &checked, url)?;
+    } else {
+        intake.judge(task.target, &checked)?;
+        let has_found = checked.onward.is_some() || !checked.links.is_empty();
+        if checked.is_page || has_found {
+            intake.add_page(task, &checked)?;
+        }
     }
     let has_ended = intake.finish()?;
     if has_ended {
@@ -211,7 +220,11 @@ fn create(links: &Links, change: &mut Change<'_>, new: &NewJob) -> Result<Outcom
     {
         return Err(invalid("scheduled_for", "must be within a year"));
     }
-    let count: i64 = change.one("SELECT count(*) FROM links_jobs", [], |row| row.get(0))?;
+    let count: i64 = change.one(
+        "SELECT (SELECT count(*) FROM links_jobs) + (SELECT count(*) FROM links_deleted)",
+        [],
+        |row| row.get(0),
+    )?;
     if count.cast_unsigned() >= MAX_JOBS {
         return Err(Fault::Refused(Refusal::TooMany(MAX_JOBS)));
     }
@@ -233,8 +246,13 @@ fn insert(
     let options = serde_json::to_string(&new.options).expect("plain data encodes");
     let number = change.insert(
         "INSERT INTO links_jobs
-            (id, version, target_domain, starts, options, status, created_at, scheduled_for, every_ms, previous)
-         VALUES (?1, 1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7,
+            (number, id, version, target_domain, starts, options, status, created_at, scheduled_for, every_ms, previous)
+         VALUES (
+            -- None that a deleted job has left rows under.
+            1 + max(
+                coalesce((SELECT max(number) FROM links_jobs), 0),
+                coalesce((SELECT max(job) FROM links_deleted), 0)),
+            ?1, 1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7,
             (SELECT max(number) FROM links_jobs WHERE starts = ?3 AND status = 'completed'))",
         params![
             id.to_be_bytes(),
@@ -392,14 +410,14 @@ fn delete(
         return Err(Fault::Refused(Refusal::WrongStatus(job.status)));
     }
     change.concerns(format!("job {id}"));
-    change.execute("DELETE FROM links_links WHERE job = ?1", [number])?;
-    change.execute("DELETE FROM links_targets WHERE job = ?1", [number])?;
-    forget_scaffolding(change, number)?;
     change.execute(
         "UPDATE links_jobs SET previous = NULL WHERE previous = ?1",
         [number],
     )?;
     change.execute("DELETE FROM links_jobs WHERE number = ?1", [number])?;
+    change.execute("INSERT INTO links_deleted (job) VALUES (?1)", [number])?;
+    // A small one is gone at once.
+    sweep(change)?;
     Ok(Outcome::Deleted)
 }
 

@@ -1,10 +1,12 @@
 use crate::{
-    Command, Links, Mutant,
+    Command, Links, Mutant, Outcome,
+    command::MAX_REDIRECTS,
     perform::{Checker, Checking},
     probe::Probes,
     query,
     robots::RobotsCache,
     service::MAX_RUNNING,
+    sweep,
 };
 use holdfast_host::{Host, TaskHandle};
 use holdfast_http::{Addresses, Client, ClientConfig, ConfigError, tls::Roots};
@@ -17,6 +19,10 @@ use std::{sync::Arc, time::Duration};
 /// How often the leader looks whether a scheduled job is due.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Sweeps after which it looks at the time again, and the pause between two, in which others' commands have their turn.
+const SWEEPS_AT_ONCE: u32 = 100;
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
+
 /// How a node checks links.
 #[derive(Clone, Debug)]
 pub struct LinksSettings {
@@ -28,7 +34,7 @@ pub struct LinksSettings {
     pub per_host: usize,
     /// Requests under way in all.
     pub in_flight: usize,
-    /// Time that one link may take, redirects included.
+    /// Time that asking for one target may take; where it redirects to is another, unless cookies tie them together.
     pub timeout: Duration,
     /// Time that a connection may take to be made.
     pub connect_timeout: Duration,
@@ -62,8 +68,8 @@ impl Default for LinksSettings {
     }
 }
 
-/// The part of the service that acts, on one node: checks what the tables ask for while the node leads, and begins jobs
-/// whose time has come. Dropping it stops it.
+/// The part of the service that acts, on one node: checks what the tables ask for while the node leads, begins jobs
+/// whose time has come, and has swept away what deleted jobs have left. Dropping it stops it.
 pub struct LinksWorker {
     _pool: Pool,
     scheduler: TaskHandle,
@@ -124,13 +130,14 @@ fn client_config(settings: &LinksSettings) -> ClientConfig {
     config.timeouts.connect = settings.connect_timeout;
     config.timeouts.tls = settings.connect_timeout;
     config.mutant = settings.mutant.and_then(Mutant::http);
+    config.limits.max_redirects = MAX_REDIRECTS;
     config.limits.max_per_origin = settings.per_host;
     config.limits.max_connections = settings.in_flight * 2;
     config.limits.max_idle = settings.in_flight;
     config
 }
 
-/// Begins scheduled jobs while this node leads.
+/// Begins scheduled jobs and sweeps up after deleted ones while this node leads.
 async fn schedule(host: Host, tables: TablesHandle) {
     let mut standing = tables.standing();
     loop {
@@ -139,13 +146,28 @@ async fn schedule(host: Host, tables: TablesHandle) {
         }
         host.sleep(LOOK).await;
         let look = tables.read(Consistency::Stale, |reader| {
-            Ok((query::next_due(reader)?, query::running(reader)?))
+            let due = query::next_due(reader)?;
+            Ok((due, query::running(reader)?, sweep::is_due(reader)?))
         });
-        if let Ok((Some(due), running)) = look.await
-            && due <= host.unix_time().as_nanos()
-            && running < MAX_RUNNING
-        {
+        let Ok((due, running, has_left)) = look.await else {
+            continue;
+        };
+        if due.is_some_and(|due| due <= host.unix_time().as_nanos()) && running < MAX_RUNNING {
             let _ = tables.propose::<Links>(None, &Command::Tick).await;
+        }
+        if has_left {
+            sweep_some(&host, &tables).await;
+        }
+    }
+}
+
+async fn sweep_some(host: &Host, tables: &TablesHandle) {
+    for _ in 0..SWEEPS_AT_ONCE {
+        let swept = tables.propose::<Links>(None, &Command::Sweep).await;
+        match swept.map(|proposed| proposed.outcome) {
+            Ok(Ok(Outcome::Swept(false))) => host.sleep(SWEEP_PAUSE).await,
+            // All is gone, or somebody else leads.
+            _ => return,
         }
     }
 }

@@ -30,7 +30,12 @@ CREATE TABLE links_jobs (
 CREATE INDEX links_jobs_by_status ON links_jobs (status, scheduled_for, number);
 CREATE INDEX links_jobs_by_starts ON links_jobs (starts, status, number);
 
--- What is to be checked once, however many links lead there.
+-- Jobs that were deleted, as long as there are rows of theirs in other tables.
+CREATE TABLE links_deleted (
+    job INTEGER PRIMARY KEY
+) STRICT;
+
+-- What is to be checked once, however many links and redirects lead there.
 CREATE TABLE links_targets (
     id INTEGER PRIMARY KEY,
     job INTEGER NOT NULL,
@@ -41,7 +46,13 @@ CREATE TABLE links_targets (
     depth INTEGER NOT NULL,
     -- Whether its links are wanted.
     crawled INTEGER NOT NULL,
-    -- Its row of the outbox while it has no verdict.
+    -- The target that is the page where it was found first; NULL for start pages and where those redirect to.
+    found_on INTEGER,
+    -- Redirects from a target that a link leads to; 0: a link leads here.
+    hops INTEGER NOT NULL,
+    -- The target that it redirects to, whose verdict it waits for or has.
+    next INTEGER,
+    -- Its row of the outbox while it is to be asked.
     effect INTEGER,
     verdict TEXT,
     reason TEXT NOT NULL DEFAULT '',
@@ -60,6 +71,7 @@ CREATE TABLE links_targets (
     UNIQUE (job, key)
 ) STRICT;
 CREATE INDEX links_targets_pending ON links_targets (job, id) WHERE verdict IS NULL;
+CREATE INDEX links_targets_waiting ON links_targets (next) WHERE next IS NOT NULL AND verdict IS NULL;
 
 CREATE TABLE links_links (
     id INTEGER PRIMARY KEY,
@@ -78,15 +90,25 @@ CREATE TABLE links_links (
     -- How this link writes its URL, where its target is known by another form of it.
     url TEXT,
     fragment TEXT,
-    -- Its own verdict where the target's is not the link's, or there is no target.
+    -- What became of it; NULL: not known yet.
     verdict TEXT,
+    -- Why, where that is not what the target says.
     reason TEXT,
     -- Whether it counts as broken; NULL: not known yet.
     broken INTEGER
 ) STRICT;
 CREATE INDEX links_links_by_target ON links_links (target, id);
 CREATE INDEX links_links_by_job ON links_links (job, id);
+CREATE INDEX links_links_by_verdict ON links_links (job, verdict, id) WHERE verdict IS NOT NULL;
 CREATE INDEX links_links_broken ON links_links (job, id) WHERE broken = 1;
+
+-- How many links of a job have which verdict; the rest have none yet.
+CREATE TABLE links_verdicts (
+    job INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
+    links INTEGER NOT NULL,
+    PRIMARY KEY (job, verdict)
+) STRICT, WITHOUT ROWID;
 
 -- How many targets of each host were taken.
 CREATE TABLE links_hosts (

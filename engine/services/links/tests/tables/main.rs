@@ -1,0 +1,6 @@
+//! The service's tables without a replica and without a network: commands are applied as the log would have them, and a
+//! model of the web answers what the outbox asks.
+
+mod deletion;
+mod redirects;
+mod world;
