@@ -7,7 +7,7 @@ use std::{
     ops::Range,
 };
 
-/// Most under way; more are lost, as they would be in a socket.
+/// Most that wait for the ones before them; more are lost, as they would be in a socket.
 const MAX_WAITING: usize = 65_536;
 
 /// A datagram under way.
@@ -16,17 +16,24 @@ pub(crate) struct Parcel {
     pub socket: u32,
     pub from: SocketAddr,
     /// Where its bytes are.
-    pub bytes: Range<usize>,
+    bytes: Range<usize>,
 }
 
-/// Those under way, in the order in which they were sent.
+/// Datagrams and their bytes, in the order in which they were sent.
+#[derive(Default)]
+struct Batch {
+    parcels: VecDeque<Parcel>,
+    bytes: Vec<u8>,
+}
+
+/// Those under way.
 #[derive(Default)]
 pub(crate) struct Direct {
     /// Which socket is where.
     sockets: BTreeMap<SocketAddr, u32>,
-    waiting: VecDeque<Parcel>,
-    /// What they hold; emptied whenever none waits.
-    bytes: Vec<u8>,
+    /// Those that are being delivered, and those that were sent meanwhile: a buffer is used again when all of it was
+    /// delivered.
+    batches: [Batch; 2],
 }
 
 impl Direct {
@@ -56,11 +63,12 @@ impl Direct {
         let Some(socket) = self.sockets.get(&to).copied() else {
             return false;
         };
-        if self.waiting.len() < MAX_WAITING {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(bytes);
-            let bytes = start..self.bytes.len();
-            self.waiting.push_back(Parcel {
+        let batch = &mut self.batches[1];
+        if batch.parcels.len() < MAX_WAITING {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(bytes);
+            let bytes = start..batch.bytes.len();
+            batch.parcels.push_back(Parcel {
                 socket,
                 from,
                 bytes,
@@ -71,19 +79,19 @@ impl Direct {
 
     /// The next one.
     pub fn next(&mut self) -> Option<Parcel> {
-        let parcel = self.waiting.pop_front();
-        if parcel.is_none() {
-            self.bytes.clear();
+        if self.batches[0].parcels.is_empty() {
+            self.batches[0].bytes.clear();
+            self.batches.swap(0, 1);
         }
-        parcel
+        self.batches[0].parcels.pop_front()
     }
 
-    /// What it holds.
+    /// What the last one that was taken holds.
     pub fn bytes(&self, parcel: &Parcel) -> &[u8] {
-        &self.bytes[parcel.bytes.clone()]
+        &self.batches[0].bytes[parcel.bytes.clone()]
     }
 
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.batches.iter().all(|batch| batch.parcels.is_empty())
     }
 }
