@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The network as one host sees it. Every future may be dropped at any await; what was begun is then undone.
 pub trait Network: Send + Sync + 'static {
-    /// Binds a datagram socket; port 0 picks a free one. `AddrInUse` when it is taken.
+    /// Binds a datagram socket; port 0 picks a free one. `AddrInUse` when it is taken. A socket at an address of IPv6 has
+    /// nothing to do with IPv4.
     fn bind(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Datagrams>>;
 
     /// Listens for streams; port 0 picks a free one. `AddrInUse` when it is taken.
@@ -34,6 +35,18 @@ pub trait DatagramSocket: Send + Sync + 'static {
         &'a self,
         buffer: &'a mut [u8],
     ) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>>;
+
+    /// As [`receive`](DatagramSocket::receive), for one task that serves many sockets and allocates nothing for a datagram.
+    /// Nothing is there: the task is woken when something may be; the waker of the last call counts.
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>>;
+
+    /// As [`send_to`](DatagramSocket::send_to), now or not at all: `WouldBlock` when the host has no room for the datagram,
+    /// which is then lost like any other that the network loses.
+    fn try_send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()>;
 
     /// The address this socket is bound to.
     fn local_addr(&self) -> SocketAddr;

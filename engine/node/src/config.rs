@@ -1,10 +1,12 @@
 //! What a node is told: a TOML file, overridden by command-line flags.
 
 mod auth;
+mod dht;
 mod links;
 mod units;
 
 pub use auth::{AuditSection, AuthKey, AuthMode, AuthSection, TlsSection};
+pub use dht::DhtSection;
 pub use links::LinksSection;
 pub use units::{format_duration, parse_bytes, parse_duration};
 
@@ -37,6 +39,8 @@ pub struct NodeConfig {
     pub audit: AuditSection,
     /// `[links]`: how links are checked.
     pub links: LinksSection,
+    /// `[dht]`: this node as one of the BitTorrent DHT.
+    pub dht: DhtSection,
     /// `[tls]`: how clients' connections are kept secret.
     pub tls: TlsSection,
 }
@@ -326,6 +330,7 @@ impl NodeConfig {
             .or_else(|| self.fault_of_exposure())
             .or_else(|| self.auth.fault())
             .or_else(|| self.links.fault())
+            .or_else(|| self.dht.fault())
             .or_else(|| self.tls.fault())
             .or_else(|| self.fault_of_times())
             .or_else(|| self.fault_of_sizes())

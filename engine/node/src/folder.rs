@@ -245,6 +245,11 @@ impl DataFolder {
         self.path.join("tables.db")
     }
 
+    /// Where the node's tables of the DHT are.
+    pub fn dht(&self) -> PathBuf {
+        self.path.join("dht")
+    }
+
     /// Where the replica keeps its files.
     pub fn replica(&self) -> PathBuf {
         self.path.join("replica")

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             }
             None => production::run(|host| cli::links::run(host, links, connection)),
         },
+        cli::Command::Dht(dht) => production::run(|host| cli::dht::run(host, dht, connection)),
         cli::Command::Kv(kv) => production::run(|host| cli::kv::run(host, kv, connection)),
     }
 }

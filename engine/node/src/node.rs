@@ -9,6 +9,7 @@ use holdfast_host::{Host, Listener, read_file};
 use holdfast_keys::Keys;
 use holdfast_kv::Kv;
 use holdfast_links::{Links, LinksSettings, LinksWorker};
+use holdfast_peers::{Dht, DhtHandle};
 use holdfast_raft::{Config, Membership};
 use holdfast_replica::{
     Extras, Mutant, Observer, ReplicaConfig, ReplicaHandle, SNAPSHOT_CHUNK_BYTES, Settings,
@@ -85,6 +86,7 @@ pub struct Node {
     replica: ReplicaHandle<Kv>,
     tables: TablesHandle,
     links: Option<LinksWorker>,
+    dht: Option<DhtHandle>,
     api: Arc<Api>,
     server: Server,
     lame_duck: Duration,
@@ -121,6 +123,9 @@ pub enum NodeError {
     /// The link checker cannot start.
     #[error("{0}")]
     Links(String),
+    /// The node of the DHT did not start.
+    #[error(transparent)]
+    Dht(#[from] holdfast_peers::StartError),
     /// The tables of the services cannot be used.
     #[error("{path}: {error}")]
     Tables {
@@ -160,6 +165,7 @@ impl Node {
                 replica,
                 tables,
                 links,
+                dht,
                 api,
                 server,
             }) => Ok(Node {
@@ -168,6 +174,7 @@ impl Node {
                 replica,
                 tables,
                 links,
+                dht,
                 api,
                 server,
                 lame_duck: config.node.lame_duck,
@@ -177,6 +184,11 @@ impl Node {
                 Err(error)
             }
         }
+    }
+
+    /// What talks to its node of the DHT, if it has one.
+    pub fn dht(&self) -> Option<&DhtHandle> {
+        self.dht.as_ref()
     }
 
     /// Where it listens for clients.
@@ -206,6 +218,9 @@ impl Node {
         self.api.begin_drain();
         self.host.sleep(self.lame_duck.min(drain)).await;
         self.server.shutdown(drain).await;
+        if let Some(dht) = &self.dht {
+            dht.shutdown().await;
+        }
         self.replica.shutdown().await;
         // Only now, so that it could give its lease back to whoever leads next.
         drop(self.links);
@@ -239,6 +254,10 @@ async fn serve(
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
     let replica = replica_config(config, folder, &rig);
+    let dht = match config.dht.enabled {
+        true => Some(Dht::start(host, config.dht.settings(folder.dht())).await?),
+        false => None,
+    };
     let tables = open_tables(host, folder, &rig).await?;
     let changed = tables.changed();
     let extras = Extras {
@@ -254,12 +273,17 @@ async fn serve(
         }
         false => None,
     };
+    if let Some(dht) = &dht {
+        let [v4, v6] = dht.addresses(0);
+        tracing::info!(id = %dht.id(0), ?v4, ?v6, "a node of the DHT");
+    }
     let stats = Arc::new(ServerStats::default());
     let api = Arc::new(Api::new(
         host,
         config,
         replica.clone(),
         tables.clone(),
+        dht.clone(),
         stats.clone(),
         rig.audit,
     ));
@@ -285,6 +309,7 @@ async fn serve(
         replica,
         tables,
         links,
+        dht,
         api,
         server,
     })
@@ -295,6 +320,7 @@ struct Parts {
     replica: ReplicaHandle<Kv>,
     tables: TablesHandle,
     links: Option<LinksWorker>,
+    dht: Option<DhtHandle>,
     api: Arc<Api>,
     server: Server,
 }

@@ -185,14 +185,28 @@ impl DatagramSocket for SimDatagrams {
         &'a self,
         buffer: &'a mut [u8],
     ) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
-        Box::pin(poll_fn(move |cx| {
-            if !self.gate.is_alive() {
-                return Poll::Pending;
-            }
-            self.world
-                .with(|core| core.poll_receive(self.gate.node, self.address.port(), cx, buffer))
-                .map(Ok)
-        }))
+        Box::pin(poll_fn(move |cx| self.poll_receive(cx, buffer)))
+    }
+
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        if !self.gate.is_alive() {
+            return Poll::Pending;
+        }
+        self.world
+            .with(|core| core.poll_receive(self.gate.node, self.address.port(), cx, buffer))
+            .map(Ok)
+    }
+
+    fn try_send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        if !self.gate.is_alive() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.world
+            .with(|core| core.send_datagram(self.gate.node, self.address, bytes, to))
     }
 
     fn local_addr(&self) -> SocketAddr {

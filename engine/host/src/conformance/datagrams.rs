@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
+    task::Poll,
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -17,6 +18,8 @@ table! { "datagrams":
     a_datagram_to_nobody_harms_nobody,
     a_bound_address_is_in_use_until_it_is_dropped,
     a_dropped_receive_leaves_the_socket_working,
+    one_task_polls_many_sockets_and_is_woken_by_each,
+    what_is_sent_at_once_arrives,
     an_address_resolves_to_itself,
     a_name_resolves_in_a_stable_order,
     no_such_name_is_not_found,
@@ -198,6 +201,58 @@ async fn a_dropped_receive_leaves_the_socket_working(site: Site) {
         .await
         .expect("every future may be dropped at any await");
     assert_eq!(&buffer[..len], b"now");
+}
+
+async fn one_task_polls_many_sockets_and_is_woken_by_each(site: Site) {
+    let network = &site.host.network;
+    let first = network.bind(site.any_port()).await.expect("bind");
+    let second = network.bind(site.any_port()).await.expect("bind");
+    let mut buffer = [0; 4];
+    for (socket, text) in [(&first, "first"), (&second, "second")] {
+        let datagrams = vec![text.as_bytes().to_vec()];
+        let beacon = Beacon::start(&site, socket.local_addr(), datagrams).await;
+        // Both are waited for; whichever has something wakes the task.
+        let received = site.within_patience(std::future::poll_fn(|cx| {
+            for socket in [&first, &second] {
+                while let Poll::Ready(received) = socket.poll_receive(cx, &mut buffer) {
+                    let (len, from) = received.expect("poll_receive");
+                    // What the beacon before has sent last may come late.
+                    if from == beacon.address {
+                        return Poll::Ready(len);
+                    }
+                }
+            }
+            Poll::Pending
+        }));
+        assert_eq!(
+            received.await,
+            4,
+            "poll_receive: cut to the buffer's length"
+        );
+        assert_eq!(&buffer[..], &text.as_bytes()[..4]);
+    }
+}
+
+async fn what_is_sent_at_once_arrives(site: Site) {
+    let network = &site.host.network;
+    let socket = network.bind(site.any_port()).await.expect("bind");
+    let sender = network.bind(site.any_port()).await.expect("bind");
+    let mut buffer = [0; 100];
+    let mut received = None;
+    while received.is_none() {
+        sender
+            .try_send_to(b"at once", socket.local_addr())
+            .expect("try_send_to: a socket that has sent nothing has room");
+        let receive = socket.receive(&mut buffer);
+        received = site.host.timeout(RETRY, receive).await.ok();
+    }
+    let (len, from) = received.expect("seen above").expect("receive");
+    assert_eq!(&buffer[..len], b"at once", "try_send_to: it arrives whole");
+    assert_eq!(from, sender.local_addr());
+    let error = sender
+        .try_send_to(&[0; 65_508], socket.local_addr())
+        .expect_err("try_send_to: at most 65,507 bytes");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
 }
 
 async fn an_address_resolves_to_itself(site: Site) {

@@ -1,6 +1,7 @@
 use crate::{
     BoxFuture, DatagramSocket, Datagrams, Listener, ListenerSocket, Network, RawStream, Stream,
 };
+use socket2::{Domain, Socket, Type};
 use std::{
     future::Future,
     io,
@@ -45,8 +46,10 @@ fn entered<'a, T>(
 impl Network for TokioNetwork {
     fn bind(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Datagrams>> {
         entered(&self.runtime, async move {
-            let socket = UdpSocket::bind(address).await?;
+            let socket = datagram_socket(address)?;
             let local = socket.local_addr()?;
+            // Only now does tokio know that there is room to send, and `try_send_to` may rely on it.
+            socket.writable().await?;
             Ok(Box::new(TokioDatagrams { socket, local }) as Datagrams)
         })
     }
@@ -149,6 +152,17 @@ fn says_no_such_name(message: &str) -> bool {
     .any(|known| message.contains(known))
 }
 
+/// A socket of the address's own family: without being told, systems differ in what `[::]` takes beside IPv6.
+fn datagram_socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
 struct TokioDatagrams {
     socket: UdpSocket,
     local: SocketAddr,
@@ -157,15 +171,7 @@ struct TokioDatagrams {
 impl DatagramSocket for TokioDatagrams {
     fn send_to<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
-            if bytes.len() > DATAGRAM_MAX {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!(
-                        "a datagram of {} bytes, at most {DATAGRAM_MAX} fit",
-                        bytes.len()
-                    ),
-                ));
-            }
+            check_length(bytes)?;
             self.socket.send_to(bytes, to).await?;
             Ok(())
         })
@@ -178,21 +184,51 @@ impl DatagramSocket for TokioDatagrams {
         Box::pin(async move {
             loop {
                 match self.socket.recv_from(buffer).await {
-                    // Some systems report here that an earlier datagram found no receiver.
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
-                        ) => {}
+                    Err(error) if concerns_an_earlier_datagram(&error) => {}
                     received => return received,
                 }
             }
         })
     }
 
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let mut buffer = ReadBuf::new(buffer);
+        loop {
+            match std::task::ready!(self.socket.poll_recv_from(cx, &mut buffer)) {
+                Err(error) if concerns_an_earlier_datagram(&error) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(from) => return Poll::Ready(Ok((buffer.filled().len(), from))),
+            }
+        }
+    }
+
+    fn try_send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        check_length(bytes)?;
+        self.socket.try_send_to(bytes, to).map(drop)
+    }
+
     fn local_addr(&self) -> SocketAddr {
         self.local
     }
+}
+
+fn check_length(bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() <= DATAGRAM_MAX {
+        return Ok(());
+    }
+    let length = bytes.len();
+    let detail = format!("a datagram of {length} bytes, at most {DATAGRAM_MAX} fit");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, detail))
+}
+
+/// Some systems report at a receive that an earlier datagram found no receiver.
+fn concerns_an_earlier_datagram(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionRefused | ConnectionReset)
 }
 
 struct TokioListener {

@@ -18,6 +18,16 @@
 //! | `/v1/links/jobs/<id>/results` | GET, HEAD | `filter`, `limit`, `cursor`, `consistency` | [`ResultsReply`](crate::wire::links::ResultsReply) |
 //! | `/v1/links/jobs/<id>/report` | GET | `format` or `Accept`, `filter`, `consistency` | a [report](holdfast_links::report) |
 //! | `/v1/links/jobs/<id>/events` | GET | | [`JobEvent`](crate::wire::links::JobEvent)s |
+//! | `/v1/dht` | GET, HEAD | | [`DhtStatusReply`](crate::wire::dht::DhtStatusReply) |
+//! | `/v1/dht/nodes` | GET, HEAD | | [`DhtNodesReply`](crate::wire::dht::DhtNodesReply) |
+//! | `/v1/dht/lookup/<id>` | GET, HEAD | | [`DhtLookupReply`](crate::wire::dht::DhtLookupReply) |
+//! | `/v1/dht/items` | POST | [`DhtPutRequest`](crate::wire::dht::DhtPutRequest) | [`DhtStoredReply`](crate::wire::dht::DhtStoredReply) |
+//! | `/v1/dht/items/<id>` | GET, HEAD | `salt` | [`DhtItemReply`](crate::wire::dht::DhtItemReply) |
+//! | `/v1/dht/peers/<id>` | GET, HEAD | | [`DhtPeersReply`](crate::wire::dht::DhtPeersReply) |
+//! | | POST | [`DhtAnnounceRequest`](crate::wire::dht::DhtAnnounceRequest) | [`DhtStoredReply`](crate::wire::dht::DhtStoredReply) |
+//! | `/v1/dht/samples/<id>` | GET, HEAD | | [`DhtSamplesReply`](crate::wire::dht::DhtSamplesReply) |
+//! | `/v1/dht/kept` | GET, HEAD | | [`DhtKeptReply`](crate::wire::dht::DhtKeptReply) |
+//! | `/v1/dht/kept/peers/<id>`, `/v1/dht/kept/items/<id>` | DELETE | | 204 |
 //! | `/v1/keys` | POST | [`NewKeyRequest`](crate::wire::keys::NewKeyRequest); `Idempotency-Key` | 201, [`CreatedKey`](crate::wire::keys::CreatedKey), `Location` |
 //! | | GET, HEAD | `limit`, `cursor`, `consistency` | [`KeysReply`](crate::wire::keys::KeysReply), the newest first |
 //! | `/v1/keys/<id>` | GET, HEAD | `consistency` | [`ApiKeyInfo`](crate::wire::keys::ApiKeyInfo) |
@@ -57,6 +67,7 @@
 mod access;
 mod admin;
 mod convert;
+mod dht;
 mod keys;
 mod links;
 mod openapi;
@@ -83,6 +94,7 @@ use crate::{
 use bytes::Bytes;
 use holdfast_host::{BoxFuture, Host, Moment};
 use holdfast_kv::Kv;
+use holdfast_peers::DhtHandle;
 use holdfast_replica::{Outcome, Rejection, ReplicaHandle, RequestError, Session};
 use holdfast_tables::TablesHandle;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
@@ -113,6 +125,7 @@ pub struct Api {
     host: Host,
     replica: ReplicaHandle<Kv>,
     tables: TablesHandle,
+    dht: Option<DhtHandle>,
     router: Router,
     /// The OpenAPI document.
     described: Bytes,
@@ -140,13 +153,15 @@ struct About {
 }
 
 impl Api {
-    /// The interface of the node that `config` describes and `replica` runs, with its `tables`. `audit` is told of
+    /// The interface of the node that `config` describes and `replica` runs, with its `tables`
+    /// and its node of the `dht`. `audit` is told of
     /// changes, beside the log.
     pub fn new(
         host: &Host,
         config: &NodeConfig,
         replica: ReplicaHandle<Kv>,
         tables: TablesHandle,
+        dht: Option<DhtHandle>,
         http: Arc<ServerStats>,
         audit: Option<Arc<dyn Audit>>,
     ) -> Self {
@@ -178,6 +193,7 @@ impl Api {
             watches: Watches::start(host, &config.limits, replica.clone()),
             replica,
             tables,
+            dht,
             metrics: Arc::default(),
             http,
             is_draining: AtomicBool::new(false),

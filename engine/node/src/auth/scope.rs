@@ -13,6 +13,10 @@ impl Scope {
     pub const LINKS_READ: Scope = Scope("links:read");
     /// To tell the link checker what to check.
     pub const LINKS_WRITE: Scope = Scope("links:write");
+    /// To find things in the BitTorrent DHT.
+    pub const DHT_READ: Scope = Scope("dht:read");
+    /// To store things there.
+    pub const DHT_WRITE: Scope = Scope("dht:write");
     /// To see which API keys there are.
     pub const KEYS_READ: Scope = Scope("keys:read");
     /// To make API keys, with no more than one may do oneself, and to revoke any.
@@ -23,11 +27,13 @@ impl Scope {
     pub const ADMIN: Scope = Scope("admin");
 
     /// Every scope that there is.
-    pub const ALL: [Scope; 8] = [
+    pub const ALL: [Scope; 10] = [
         Scope::KV_READ,
         Scope::KV_WRITE,
         Scope::LINKS_READ,
         Scope::LINKS_WRITE,
+        Scope::DHT_READ,
+        Scope::DHT_WRITE,
         Scope::KEYS_READ,
         Scope::KEYS_WRITE,
         Scope::STATUS_READ,
@@ -177,7 +183,7 @@ mod tests {
         assert_eq!(covered(&["kv:*", "admin"]), "kv:read kv:write admin");
         assert_eq!(
             covered(&["*:read"]),
-            "kv:read links:read keys:read status:read"
+            "kv:read links:read dht:read keys:read status:read"
         );
         assert_eq!(covered(&["*"]), Scope::ALL.map(Scope::as_str).join(" "));
     }

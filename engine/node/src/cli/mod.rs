@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod dht;
 pub mod keys;
 pub mod kv;
 pub mod links;
@@ -53,6 +54,9 @@ pub enum Command {
     /// Check sites for broken links
     #[command(subcommand)]
     Links(links::Links),
+    /// Ask and store in the BitTorrent DHT
+    #[command(subcommand)]
+    Dht(dht::Dht),
     /// Make and revoke API keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -171,6 +175,10 @@ pub enum Failure {
     NotFound(String),
     /// The job is not there any more.
     Deleted(String),
+    /// Nobody has stored it.
+    NotStored,
+    /// What is asked for cannot be.
+    Invalid(String),
     /// The API key or the certificates cannot be used.
     Credential(String),
     /// Standard input or output did.
@@ -198,7 +206,8 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(Failure::Io(error)) => (error.to_string(), 1),
-        Err(Failure::Credential(message)) => (message, 2),
+        Err(Failure::Credential(message) | Failure::Invalid(message)) => (message, 2),
+        Err(Failure::NotStored) => ("no node has stored it".to_owned(), 1),
         Err(Failure::NotFound(key)) => (format!("no such key: {key}"), 1),
         Err(Failure::Deleted(job)) => (format!("the job was deleted: {job}"), 1),
         Err(Failure::Client(error)) => {

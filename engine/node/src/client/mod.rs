@@ -1,6 +1,7 @@
 //! A client of the REST interface, over a [`Host`].
 
 mod connection;
+mod dht;
 mod keys;
 mod links;
 mod watch;

@@ -534,6 +534,7 @@ fn the_parameters_that_are_described_are_those_that_are_taken() {
             .collect();
         let path = operation.path.replace("{key}", "a");
         let digits = if path.starts_with("/v1/keys") { 12 } else { 32 };
+        let path = path.replace("{target}", &"0".repeat(40));
         let path = path.replace("{id}", &"0".repeat(digits));
         let which = if described.contains("prefix") {
             "prefix=&"

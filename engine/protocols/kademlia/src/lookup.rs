@@ -373,8 +373,8 @@ impl<A: Endpoint> Lookup<A> {
 }
 
 impl Request {
-    /// What is looked for; what cannot be is refused.
-    pub(crate) fn target(&self) -> Result<Id, ItemError> {
+    /// What is looked for, or what something is stored under; what no node would ever take is refused.
+    pub fn target(&self) -> Result<Id, ItemError> {
         match self {
             Request::FindNode { target }
             | Request::Get { target, .. }

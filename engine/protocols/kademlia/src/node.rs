@@ -115,6 +115,16 @@ impl<A: Endpoint> Node<A> {
         self.table.health(now)
     }
 
+    /// The items that it stores for others.
+    pub fn items(&self) -> &ItemStore {
+        &self.items
+    }
+
+    /// The peers that have announced themselves to it.
+    pub fn peers(&self) -> &PeerStore<A> {
+        &self.peers
+    }
+
     /// How it behaves.
     pub fn config(&self) -> &Config {
         &self.config

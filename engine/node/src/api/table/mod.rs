@@ -5,6 +5,7 @@
 //! adds it to [`SERVICES`]; nothing else has to be told.
 
 mod access;
+mod dht;
 mod kv;
 mod links;
 mod records;
@@ -26,6 +27,7 @@ use http::{Method, Response, request::Parts};
 pub(super) static SERVICES: &[&Service] = &[
     &kv::SERVICE,
     &links::SERVICE,
+    &dht::SERVICE,
     &access::SERVICE,
     &records::SERVICE,
     &system::SERVICE,

@@ -1,0 +1,222 @@
+//! What a caller asked to keep in the DHT: it is stored again before those that hold it forget it.
+
+use holdfast_kademlia::{Id, Nanos, Request};
+use rand::Rng;
+use std::{collections::BTreeMap, time::Duration};
+
+/// How often a peer is announced again: nodes keep one for half an hour (BEP 5 says nothing, libtorrent 30 minutes).
+pub const PEER_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// How often an item is put again: nodes keep one for two hours, and are to be told every hour (BEP 44, "Expiration").
+pub const ITEM_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Most that is kept, of all local nodes together.
+pub const MAX_KEPT: usize = 10_000;
+/// When something is tried again that nobody took.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeptKind {
+    /// That this node is a peer of a torrent.
+    Peer,
+    /// An item.
+    Item,
+}
+
+/// Something that is kept, and how that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptStatus {
+    /// Which local node keeps it.
+    pub node: usize,
+    /// What it is.
+    pub kind: KeptKind,
+    /// The torrent, or what the item is stored under.
+    pub target: Id,
+    /// Nodes that took it the last time; `None`: it was not stored yet.
+    pub stored: Option<u32>,
+    /// How long until it is stored again.
+    pub next: Duration,
+}
+
+/// Names something that is kept.
+pub(crate) type Key = (u32, KeptKind, Id);
+
+#[derive(Clone, Debug)]
+struct Entry {
+    request: Request,
+    at: Nanos,
+    stored: Option<u32>,
+}
+
+/// Everything that is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    entries: BTreeMap<Key, Entry>,
+    /// When each is due, the soonest first.
+    due: std::collections::BTreeSet<(Nanos, Key)>,
+}
+
+impl Kept {
+    /// What a request would keep; `None` for one that stores nothing.
+    pub fn kind(request: &Request) -> Option<KeptKind> {
+        match request {
+            Request::Announce { .. } => Some(KeptKind::Peer),
+            Request::Put(_) => Some(KeptKind::Item),
+            _ => None,
+        }
+    }
+
+    /// Keeps what is being stored just now; false: there is no room. What compares the number that is there (`cas`) does so
+    /// once.
+    pub fn insert(&mut self, now: Nanos, key: Key, request: &Request, rng: &mut impl Rng) -> bool {
+        if self.entries.len() >= MAX_KEPT && !self.entries.contains_key(&key) {
+            return false;
+        }
+        let mut request = request.clone();
+        if let Request::Put(put) = &mut request
+            && let Some(mutable) = &mut put.mutable
+        {
+            mutable.cas = None;
+        }
+        self.remove(key);
+        let at = now + interval(key.1, rng);
+        self.due.insert((at, key));
+        let stored = None;
+        self.entries.insert(
+            key,
+            Entry {
+                request,
+                at,
+                stored,
+            },
+        );
+        true
+    }
+
+    /// No longer keeps something; whether it did.
+    pub fn remove(&mut self, key: Key) -> bool {
+        let Some(entry) = self.entries.remove(&key) else {
+            return false;
+        };
+        self.due.remove(&(entry.at, key));
+        true
+    }
+
+    /// When the first one is due.
+    pub fn due(&self) -> Nanos {
+        self.due.first().map_or(Nanos::MAX, |(at, _)| *at)
+    }
+
+    /// What is due, and to be stored again now.
+    pub fn take_due(&mut self, now: Nanos, rng: &mut impl Rng) -> Option<(Key, Request)> {
+        let (at, key) = *self.due.first()?;
+        if at > now {
+            return None;
+        }
+        self.put_off(key, now + interval(key.1, rng));
+        let entry = self.entries.get(&key)?;
+        Some((key, entry.request.clone()))
+    }
+
+    /// How many nodes took it. What nobody took is tried again soon.
+    pub fn stored(&mut self, now: Nanos, key: Key, count: u32) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.stored = Some(count);
+        }
+        if count == 0 {
+            self.put_off(key, now + nanos(RETRY));
+        }
+    }
+
+    fn put_off(&mut self, key: Key, at: Nanos) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            self.due.remove(&(entry.at, key));
+            entry.at = at;
+            self.due.insert((at, key));
+        }
+    }
+
+    pub fn status(&self, now: Nanos) -> Vec<KeptStatus> {
+        let status = |(key, entry): (&Key, &Entry)| KeptStatus {
+            node: key.0 as usize,
+            kind: key.1,
+            target: key.2,
+            stored: entry.stored,
+            next: Duration::from_nanos(entry.at.saturating_sub(now)),
+        };
+        self.entries.iter().map(status).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// The next time comes up to a tenth early, so that what was begun together does not stay together.
+fn interval(kind: KeptKind, rng: &mut impl Rng) -> Nanos {
+    let interval = nanos(match kind {
+        KeptKind::Peer => PEER_INTERVAL,
+        KeptKind::Item => ITEM_INTERVAL,
+    });
+    interval - rng.random_range(0..interval / 10)
+}
+
+fn nanos(duration: Duration) -> Nanos {
+    duration.as_nanos() as Nanos
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+    #[test]
+    fn what_is_kept_comes_up_again_before_it_is_forgotten() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut kept = Kept::default();
+        let request = Request::Announce {
+            info_hash: Id::MAX,
+            port: None,
+            is_seed: false,
+        };
+        let key = (0, KeptKind::Peer, Id::MAX);
+        assert!(kept.insert(0, key, &request, &mut rng));
+        let interval = nanos(PEER_INTERVAL);
+        let mut now = 0;
+        for _ in 0..20 {
+            let due = kept.due();
+            assert!(due > now + interval * 8 / 10 && due <= now + interval);
+            assert_eq!(kept.take_due(due - 1, &mut rng), None);
+            now = due;
+            let (taken, again) = kept.take_due(now, &mut rng).expect("it is due");
+            assert_eq!((taken, &again), (key, &request));
+            kept.stored(now, key, 8);
+            assert_eq!(kept.status(now)[0].stored, Some(8));
+        }
+        kept.stored(now, key, 0);
+        assert_eq!(kept.due(), now + nanos(RETRY), "nobody took it");
+        assert!(kept.remove(key) && !kept.remove(key));
+        assert_eq!((kept.due(), kept.len()), (Nanos::MAX, 0));
+    }
+
+    #[test]
+    fn a_comparison_is_made_once() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut kept = Kept::default();
+        let request = Request::Put(holdfast_kademlia::PutRequest {
+            value: b"i1e".to_vec(),
+            mutable: Some(holdfast_kademlia::SignedPut {
+                key: [1; 32],
+                salt: Vec::new(),
+                sequence: 2,
+                signature: [3; 64],
+                cas: Some(1),
+            }),
+        });
+        kept.insert(0, (0, KeptKind::Item, Id::ZERO), &request, &mut rng);
+        let (_, again) = kept.take_due(Nanos::MAX / 2, &mut rng).expect("due");
+        let Request::Put(put) = again else {
+            panic!("another request");
+        };
+        assert_eq!(put.mutable.expect("mutable").cas, None);
+    }
+}

@@ -1,0 +1,189 @@
+use crate::{
+    LocalNode, Settings, SettingsError,
+    driver::Driver,
+    handle::{COMMANDS, Command, DhtHandle, Known},
+    local::{Half, Local, Side},
+    ready::Ready,
+    saves,
+    settings::split_address,
+};
+use holdfast_host::Host;
+use holdfast_kademlia::{
+    Config, Id, Nanos, Node, QUESTIONABLE_AFTER, Saved, krpc::Contact, secure_id,
+};
+use rand_chacha::ChaCha8Rng;
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+/// How long after names could not be resolved they are tried again, at first and at most.
+const RESOLVE_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+
+/// Why no node is started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// What is asked for cannot work.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// An address cannot be listened on.
+    #[error("cannot listen for the DHT on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Starts local nodes.
+pub struct Dht;
+
+impl Dht {
+    /// Binds the sockets, reads what was saved, and starts the task. Joining goes on behind: a node that knows nobody yet
+    /// takes lookups, and finds nothing.
+    ///
+    /// # Errors
+    /// When an address cannot be bound; then nothing is. A table that cannot be read is only told in the log.
+    pub async fn start(host: &Host, settings: Settings) -> Result<DhtHandle, StartError> {
+        settings.validate()?;
+        let config = Arc::new(settings.config.clone());
+        let saved = match settings.directory.clone() {
+            None => settings.nodes.iter().map(|_| None).collect(),
+            Some(directory) => {
+                let count = settings.nodes.len();
+                host.blocking(move |disk| saves::load(disk, &directory, count))
+                    .await
+            }
+        };
+        let ready = Arc::new(Ready::default());
+        let mut rng = host.rng("dht");
+        let mut locals = Vec::with_capacity(settings.nodes.len());
+        for (number, (node, saved)) in settings.nodes.iter().zip(saved).enumerate() {
+            let mut start = Start {
+                host,
+                config: &config,
+                ready: &ready,
+                rng: &mut rng,
+                number: number as u32,
+            };
+            locals.push(start.local(node, saved).await?);
+        }
+        let known = locals.iter().map(|local| Known {
+            id: local.id,
+            v4: local.v4.as_ref().map(|half| half.address.into()),
+            v6: local.v6.as_ref().map(|half| half.address.into()),
+        });
+        let known: Arc<[Known]> = known.collect();
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let addresses = settings.bootstrap.clone();
+        let driver = Driver::new(host.clone(), &settings, locals, ready, queue, rng);
+        drop(host.spawn("dht", driver.run()));
+        if !addresses.is_empty() {
+            let resolving = resolve(host.clone(), addresses, commands.downgrade());
+            drop(host.spawn("dht-bootstrap", resolving));
+        }
+        Ok(DhtHandle { commands, known })
+    }
+}
+
+/// What one node is started with.
+struct Start<'a> {
+    host: &'a Host,
+    config: &'a Arc<Config>,
+    ready: &'a Arc<Ready>,
+    rng: &'a mut ChaCha8Rng,
+    number: u32,
+}
+
+impl Start<'_> {
+    async fn local(&mut self, node: &LocalNode, saved: Option<Saved>) -> Result<Local, StartError> {
+        let fits = |id: Id| node.external.is_none_or(|ip| secure_id::is_valid(id, ip));
+        let saved_id = saved.as_ref().map(|saved| saved.id).filter(|id| fits(*id));
+        let id = node.id.or(saved_id).unwrap_or_else(|| match node.external {
+            Some(ip) => secure_id::generate(ip, self.rng),
+            None => Id::random(self.rng),
+        });
+        let saved = saved.unwrap_or_default();
+        let v4 = match node.v4 {
+            Some(address) => Some(self.half(id, address, &saved.v4).await?),
+            None => None,
+        };
+        let v6 = match node.v6 {
+            Some(address) => Some(self.half(id, address, &saved.v6).await?),
+            None => None,
+        };
+        Ok(Local {
+            id,
+            v4,
+            v6,
+            wakes_at: Nanos::MAX,
+            is_touched: false,
+        })
+    }
+
+    async fn half<A: Side>(
+        &mut self,
+        id: Id,
+        address: A,
+        saved: &[Contact<A>],
+    ) -> Result<Half<A>, StartError> {
+        let address = address.into();
+        let bound = self.host.network.bind(address).await;
+        let socket = bound.map_err(|error| StartError::Bind { address, error })?;
+        let local = socket.local_addr();
+        let bound = A::of(local).ok_or_else(|| StartError::Bind {
+            address,
+            error: io::Error::other(format!("the host has bound {local}")),
+        })?;
+        let now = self.host.now().as_nanos();
+        let mut node = Node::new(id, self.config.clone(), now, self.rng);
+        // They answered once, who knows when: they are asked before they are believed to live.
+        let answered = now.saturating_sub(QUESTIONABLE_AFTER + 1);
+        for contact in saved {
+            node.adopt(answered, *contact);
+        }
+        Ok(Half {
+            node,
+            socket,
+            address: bound,
+            ticket: self.ready.ticket(self.number * 2 + A::FAMILY as u32),
+            lookups: BTreeMap::new(),
+        })
+    }
+}
+
+/// Finds the addresses of those to begin with, and tells the task; again and again until every name had an answer.
+async fn resolve(host: Host, addresses: Vec<String>, commands: mpsc::WeakSender<Command>) {
+    let mut left = addresses;
+    let mut pause = RESOLVE_AGAIN.0;
+    loop {
+        let mut again = Vec::new();
+        let mut found = Vec::new();
+        for address in left {
+            let Ok((name, port)) = split_address(&address) else {
+                continue;
+            };
+            match host.network.resolve(name, port).await {
+                Ok(resolved) => found.extend(resolved),
+                Err(error) => {
+                    tracing::warn!(address, %error, "an address to begin with cannot be resolved");
+                    again.push(address);
+                }
+            }
+        }
+        if !found.is_empty() {
+            let Some(commands) = commands.upgrade() else {
+                return;
+            };
+            if commands.send(Command::Join(found)).await.is_err() {
+                return;
+            }
+        }
+        if again.is_empty() {
+            return;
+        }
+        left = again;
+        host.sleep(pause).await;
+        pause = (pause * 2).min(RESOLVE_AGAIN.1);
+    }
+}
