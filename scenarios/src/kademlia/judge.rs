@@ -14,7 +14,7 @@ pub const ENDS_WITHIN: u64 = 60 * SECOND;
 /// Whoever is new in the overlay is not yet expected to be known.
 const KNOWN_AFTER: u64 = 3 * MINUTE;
 /// Bytes that a node may take when it does nothing out of the ordinary.
-pub const NODE_BYTES: usize = 24 << 10;
+pub const NODE_BYTES: usize = 32 << 10;
 /// Datagrams that a node sends in a second when it is asked nothing, on average.
 pub const IDLE_RATE: f64 = 1.0;
 /// Events that may wait for each node: wakes, stale ones, the end of its session.
@@ -430,7 +430,7 @@ pub fn expected(chosen: &Chosen, dead_percent: u32) -> Expected {
             _ => 0.84,
         } - unheard(chosen),
         hops: is_plain.then_some(hops),
-        took: Some(((1_100.0 + 3_000.0 * (dead + unheard(chosen))) * MS as f64) as u64),
+        took: Some(((1_200.0 + 4_000.0 * (dead + unheard(chosen))) * MS as f64) as u64),
         messages: (34.0 + 40.0 * dead + 8.0 * (chosen.config.alpha as f64 - 3.0)) * paths,
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Most candidates that a path keeps which were not asked yet, in multiples of k.
-const KEPT: usize = 4;
+pub(crate) const KEPT: usize = 4;
 /// Bytes of a token that are kept in place; longer ones are boxed.
 const SHORT_TOKEN: usize = 22;
 

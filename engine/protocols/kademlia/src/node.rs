@@ -225,12 +225,14 @@ impl<A: Endpoint> Node<A> {
         let mut lookup = Lookup::new(id, target, request, now, paths);
         let mut contacts = std::mem::take(&mut out.contacts);
         contacts.clear();
+        // More than are asked at once: where many are dead, those that are named later may be the same ones.
+        let count = config.k * crate::lookup::KEPT * paths;
         self.table
-            .closest(target, config.k * paths, false, &config, &mut contacts);
+            .closest(target, count, false, &config, &mut contacts);
         if contacts.is_empty() {
             // Nobody is known to live: they may live again.
             self.table
-                .closest(target, config.k * paths, true, &config, &mut contacts);
+                .closest(target, count, true, &config, &mut contacts);
         }
         lookup.begin_with(&contacts, &config);
         out.contacts = contacts;
