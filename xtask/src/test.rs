@@ -15,7 +15,11 @@ pub const ENGINE: &str = "HOLDFAST_ENGINE";
 pub const SKIPS: &str = "HOLDFAST_SKIPS";
 
 /// Clients that tests start; each finds its own in the variable that the client names.
-const CLIENTS: [&clients::Client; 1] = [&clients::LYCHEE];
+const CLIENTS: [&clients::Client; 3] = [
+    &clients::LYCHEE,
+    &clients::LIBTORRENT,
+    &clients::BITTORRENT_DHT,
+];
 
 /// Run every test of the workspace, with the binaries and tools that they need
 #[derive(Debug, Default, clap::Args)]
