@@ -112,7 +112,7 @@ impl Inspector {
     }
 
     /// When a node began, or began anew.
-    pub fn began(&self, node: u32) -> u64 {
+    pub fn began_at(&self, node: u32) -> u64 {
         self.seen.get(node as usize).map_or(0, |seen| seen.began)
     }
 
@@ -411,7 +411,7 @@ mod tests {
         inspector.delivered(7, 1, 0, &pong(OTHER, b"xy"));
         inspector.began(8, 0, OWN);
         assert!(!inspector.has_answered(0, other, OTHER), "it begins anew");
-        assert_eq!(inspector.began(0), 8);
+        assert_eq!(inspector.began_at(0), 8);
     }
 
     #[test]

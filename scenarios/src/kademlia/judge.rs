@@ -112,7 +112,7 @@ impl Tally {
         let now = world.now();
         let is_expected = |(id, node): &&(Id, u32)| {
             let is_there = world.node(*node).is_some_and(|core| core.id() == *id);
-            let began = world.watch().began(*node);
+            let began = world.watch().began_at(*node);
             is_there && (began <= asked.known_since || now - began >= KNOWN_AFTER)
         };
         let k = world.config().k;
@@ -349,7 +349,7 @@ pub fn check_refreshed(then: &Depths, world: &World) -> Result<(), Violation> {
             continue;
         };
         let own = core.id();
-        if now - world.watch().began(node) < REFRESHED_WITHIN {
+        if now - world.watch().began_at(node) < REFRESHED_WITHIN {
             continue;
         }
         for depth in 0..*depth {
@@ -359,7 +359,7 @@ pub fn check_refreshed(then: &Depths, world: &World) -> Result<(), Violation> {
             }
             let mut lives = world.census().entries().iter();
             let is_there = |(id, other): &(Id, u32)| {
-                let age = now - world.watch().began(*other);
+                let age = now - world.watch().began_at(*other);
                 own.shared_bits(*id) == depth && age >= REFRESHED_WITHIN + KNOWN_AFTER
             };
             if lives.any(is_there) {

@@ -419,7 +419,7 @@ impl Run {
         let (now, world) = (self.world.now(), &self.world);
         // Who died did not end what it had begun.
         self.asked.retain(|(node, _), asked| {
-            world.node(*node).is_some() && world.watch().began(*node) <= asked.at
+            world.node(*node).is_some() && world.watch().began_at(*node) <= asked.at
         });
         let late = |asked: &Asked| now - asked.at > ENDS_WITHIN;
         let late = self.asked.iter().find(|(_, asked)| late(asked));
