@@ -8,6 +8,7 @@ mod auth;
 mod client;
 mod commands;
 mod conventions;
+mod dht;
 mod hostile;
 mod limits;
 mod links;

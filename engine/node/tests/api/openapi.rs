@@ -1,7 +1,7 @@
 //! The OpenAPI document: that it is one, and that it is true.
 
 use crate::{
-    links,
+    dht, links,
     node::{Answer, TestNode, read_head},
     schema::{Schemas, array, object, text},
     site::Site,
@@ -335,7 +335,7 @@ impl Judge<'_> {
 
 #[test]
 fn answers_are_as_described() {
-    let node = TestNode::start();
+    let node = TestNode::start_with(dht::enable);
     let document = document(&node);
     let mut judge = Judge {
         document: &document,
@@ -393,6 +393,7 @@ fn answers_are_as_described() {
     judge.see("kvGet", &node.get(&format!("{key}?revision=2")));
     see_links(&node, &mut judge);
     see_keys(&node, &mut judge);
+    see_dht(&node, &mut judge);
     judge.see("status", &node.get("/v1/status"));
     judge.see("status", &node.get("/v1/status?digest"));
     judge.see(
@@ -568,4 +569,33 @@ fn what_may_be_read_may_be_asked_for_the_head_of() {
         (watch.status, watch.headers["allow"].as_str()),
         (405, "GET")
     );
+}
+
+fn see_dht(node: &TestNode, judge: &mut Judge<'_>) {
+    let network = dht::network(node);
+    judge.see("dhtStatus", &node.get("/v1/dht"));
+    judge.see("dhtNodes", &node.get("/v1/dht/nodes"));
+    let id = network.id(0);
+    judge.see("dhtLookup", &node.get(&format!("/v1/dht/lookup/{id}")));
+    judge.see("dhtLookup", &node.get("/v1/dht/lookup/7"));
+    let stored = node.post("/v1/dht/items", r#"{"text": "hello", "keep": true}"#);
+    judge.see("dhtPutItem", &stored);
+    judge.see("dhtPutItem", &node.post("/v1/dht/items", "{}"));
+    let target = stored.json()["target"].clone();
+    let item = format!("/v1/dht/items/{}", text(&target).expect("an id"));
+    judge.see("dhtGetItem", &node.get(&item));
+    judge.see("dhtGetItem", &node.get(&format!("/v1/dht/items/{id}")));
+    let peers = format!("/v1/dht/peers/{id}");
+    let announced = node.post(&peers, r#"{"port": 4242, "seed": true, "keep": true}"#);
+    judge.see("dhtAnnounce", &announced);
+    judge.see("dhtAnnounce", &node.post(&peers, r#"{"port": 0}"#));
+    judge.see("dhtGetPeers", &node.get(&peers));
+    judge.see("dhtSample", &node.get(&format!("/v1/dht/samples/{id}")));
+    judge.see("dhtListKept", &node.get("/v1/dht/kept"));
+    let kept = item.replace("/items/", "/kept/items/");
+    for _ in 0..2 {
+        judge.see("dhtForgetItem", &node.request("DELETE", &kept, &[], b""));
+    }
+    let kept = format!("/v1/dht/kept/peers/{id}");
+    judge.see("dhtForgetPeer", &node.request("DELETE", &kept, &[], b""));
 }

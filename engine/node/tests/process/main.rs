@@ -4,6 +4,7 @@
 
 mod cluster;
 mod curl;
+mod dht;
 mod engine;
 mod folder;
 mod keys;
