@@ -457,6 +457,8 @@ pub fn among_liars(chosen: &Chosen, percent: u32, lies: &[Lie]) -> Expected {
     let misled = match (lies.contains(&Lie::Sybil), chosen.config.paths) {
         (true, 1) => 0.015 * f64::from(percent),
         (true, _) => 0.05,
+        // To find out that nobody is where a liar says takes queries, of which a lookup has so many and no more.
+        _ if lies.contains(&Lie::Bogus) => 0.02 + 0.004 * f64::from(percent),
         _ => 0.02,
     };
     Expected {

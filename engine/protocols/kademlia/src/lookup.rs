@@ -14,8 +14,11 @@ use crate::{
     output::{Event, LookupId, Outbox, Step},
 };
 
-/// Most candidates that a path keeps which were not asked yet, in multiples of k.
-pub(crate) const KEPT: usize = 4;
+/// Most candidates that a path keeps which were not asked yet, in multiples of k: as many as liars may name closer ones
+/// that are not there, before the honest ones are forgotten for them.
+const KEPT: usize = 16;
+/// How many of the own table's contacts a path begins with, in multiples of k.
+pub(crate) const BEGUN_WITH: usize = 4;
 /// Bytes of a token that are kept in place; longer ones are boxed.
 const SHORT_TOKEN: usize = 22;
 

@@ -226,7 +226,7 @@ impl<A: Endpoint> Node<A> {
         let mut contacts = std::mem::take(&mut out.contacts);
         contacts.clear();
         // More than are asked at once: where many are dead, those that are named later may be the same ones.
-        let count = config.k * crate::lookup::KEPT * paths;
+        let count = config.k * crate::lookup::BEGUN_WITH * paths;
         self.table
             .closest(target, count, false, &config, &mut contacts);
         if contacts.is_empty() {
