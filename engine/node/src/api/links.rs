@@ -112,9 +112,15 @@ impl Api {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else {
             // Counted only for who has not seen it; perhaps a little later than the job was read.
-            let read = move |reader: holdfast_tables::Reader<'_>| query::verdicts(reader, id);
-            let verdicts = self.read_tables(Consistency::Stale, read).await?;
-            response = json_reply(&JobReply { job, verdicts });
+            let read = move |reader: holdfast_tables::Reader<'_>| {
+                Ok((query::verdicts(reader, id)?, query::comparison(reader, id)?))
+            };
+            let (verdicts, comparison) = self.read_tables(Consistency::Stale, read).await?;
+            response = json_reply(&JobReply {
+                job,
+                verdicts,
+                comparison,
+            });
         }
         response.headers_mut().insert(header::ETAG, tag.to_value());
         Ok(response)

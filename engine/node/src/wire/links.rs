@@ -1,7 +1,7 @@
 //! The JSON of the link checker's interface, beside that of [`CheckJob`] and [`LinkResult`], and of what the tables
 //! remember. Times are texts of RFC 3339.
 
-use holdfast_links::{CheckJob, JobOptions, LinkResult};
+use holdfast_links::{CheckJob, JobOptions, LinkResult, report::Comparison};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,6 +36,9 @@ pub struct JobReply {
     pub job: CheckJob,
     /// How many links have which verdict; `pending` those that have none yet.
     pub verdicts: BTreeMap<String, u64>,
+    /// What changed since the run before, once the job has ended, if there is such a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 /// A page of jobs, the newest first.

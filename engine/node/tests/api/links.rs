@@ -117,6 +117,60 @@ fn a_site_is_checked_and_every_link_has_its_verdict() {
 }
 
 #[test]
+fn a_run_is_compared_with_the_one_before() {
+    let (node, site) = (TestNode::start(), Site::start());
+    let first = begin(&node, &site);
+    let over = wait_until_over(&node, &first);
+    assert!(over.get("comparison").is_none(), "{over}");
+    site.change("/gone", "200 OK");
+    site.change("/b", "404 Not Found");
+    site.hold("/a");
+    let second = begin(&node, &site);
+    wait_for("a page that is held", || site.asked("/a") > 1);
+    let running = node.get(&second).expect_json();
+    assert_eq!(running["status"], "running");
+    assert!(running.get("comparison").is_none(), "{running}");
+    site.release();
+    let over = wait_until_over(&node, &second);
+    // Broken now is the link to /b; what stood there is gone with it, and two links to /gone are mended.
+    let changed = json!({"newly_broken": 1, "still_broken": 1, "fixed": 3, "unclear": 0});
+    assert_eq!(over["comparison"], changed);
+    let newly = node.get(&format!("{second}/results?filter=newly_broken"));
+    let newly = newly.expect_json();
+    assert_eq!(newly["results"].as_array().map(Vec::len), Some(1));
+    assert_eq!(newly["results"][0]["target"], site.url("/b"));
+    let read = |job: &str, format: &str| {
+        let target = format!("{job}/report?format={format}");
+        stream(&node, &target, &[]).1
+    };
+    let report: Value = serde_json::from_str(&read(&second, "json")).expect("JSON");
+    assert_eq!(report["comparison"], changed);
+    let text = read(&second, "text");
+    assert!(
+        text.contains("2 broken links (1 new, 3 fixed since the last run)"),
+        "{text}"
+    );
+    let marked: Vec<&str> = text
+        .lines()
+        .filter(|line| line.ends_with("  new"))
+        .collect();
+    assert_eq!(marked.len(), 1, "{text}");
+    assert!(marked[0].contains(&site.url("/b")), "{text}");
+    let html = read(&second, "html");
+    assert!(html.contains("<dd>3</dd><dt>fixed</dt>"), "{html}");
+    let report: Value = serde_json::from_str(&read(&first, "json")).expect("JSON");
+    assert!(report.get("comparison").is_none());
+    assert!(!read(&first, "text").contains("the last run"));
+    // Without the run before there is nothing to be compared with.
+    assert_eq!(node.request("DELETE", &first, &[], b"").status, 204);
+    let over = node.get(&second).expect_json();
+    assert_eq!(
+        (&over["previous"], over.get("comparison")),
+        (&Value::Null, None)
+    );
+}
+
+#[test]
 fn pages_lead_from_one_to_the_next() {
     let (node, site) = (TestNode::start(), Site::start());
     let job = begin(&node, &site);

@@ -167,6 +167,20 @@ fn a_server_checks_a_site_for_the_command_line() {
     let report = links(&engine, &["report", id, "--format", "csv"]);
     let total = over["total_links"].as_u64().expect("a number");
     assert_eq!(text(&report.stdout).lines().count() as u64, total + 1);
+    site.change("/gone", "200 OK");
+    let next = json(&engine, &["start", &root, "--retries", "0"]);
+    let next = next["id"].as_str().expect("an id");
+    json(&engine, &["watch", next]);
+    let output = links(&engine, &["show", next]);
+    let shown = text(&output.stdout);
+    for line in [
+        "newly broken     0",
+        "still broken     2",
+        "fixed            2",
+        "now unclear      0",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{shown}");
+    }
     let refused = links(&engine, &["cancel", id]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let stale = links(&engine, &["delete", id, "--if-version", "1"]);

@@ -17,6 +17,7 @@ pub struct Site {
 struct State {
     asked: BTreeMap<String, u32>,
     held: BTreeSet<String>,
+    changed: BTreeMap<String, &'static str>,
 }
 
 impl Site {
@@ -55,6 +56,12 @@ impl Site {
         state.held.insert(path.to_owned());
     }
 
+    /// From now on `path` is answered with this status, and an empty page.
+    pub fn change(&self, path: &str, status: &'static str) {
+        let mut state = self.state.0.lock().expect("a lock");
+        state.changed.insert(path.to_owned(), status);
+    }
+
     /// Answers everything again.
     pub fn release(&self) {
         self.state.0.lock().expect("a lock").held.clear();
@@ -80,8 +87,12 @@ fn serve(stream: TcpStream, state: &(Mutex<State>, Condvar)) {
         while now.held.contains(&path) {
             now = state.1.wait(now).expect("a lock");
         }
+        let changed = now.changed.get(&path).copied();
         drop(now);
-        let (status, head, body) = page(&path);
+        let (status, head, body) = match changed {
+            Some(status) => (status, HTML, "<title>Changed</title>"),
+            None => page(&path),
+        };
         let body = if method.as_deref() == Some("HEAD") {
             ""
         } else {
@@ -95,8 +106,10 @@ fn serve(stream: TcpStream, state: &(Mutex<State>, Condvar)) {
     }
 }
 
+const HTML: &str = "Content-Type: text/html\r\n";
+
 fn page(path: &str) -> (&'static str, &'static str, &'static str) {
-    let html = "Content-Type: text/html\r\n";
+    let html = HTML;
     match path {
         "/" => (
             "200 OK",

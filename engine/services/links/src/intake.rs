@@ -3,6 +3,7 @@
 use crate::{
     CheckJob, Verdict,
     command::{Checked, Found, FoundTarget, Onward, Scope, Task, authority},
+    identity::{PointsTo, identity},
     mutant::Mutant,
 };
 use holdfast_tables::{Change, SqlError, params};
@@ -30,6 +31,15 @@ pub(crate) struct Intake<'c, 'a> {
     broken: i64,
     pages: u64,
     pub(crate) skipped: u64,
+}
+
+/// A page that links stand on.
+#[derive(Clone, Copy)]
+struct Page<'a> {
+    /// The target that it is.
+    target: i64,
+    url: &'a str,
+    key: &'a str,
 }
 
 /// A target as links to it see it.
@@ -200,11 +210,16 @@ impl<'c, 'a> Intake<'c, 'a> {
         {
             self.widen(&url)?;
         }
-        let depth: u32 = self.change.one(
-            "SELECT depth FROM links_targets WHERE id = ?1",
+        let (depth, key): (u32, String) = self.change.one(
+            "SELECT depth, key FROM links_targets WHERE id = ?1",
             [task.target],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
+        let page = Page {
+            target: task.target,
+            url: &task.url,
+            key: &key,
+        };
         if let Some(Onward::Followed(url)) = &checked.onward
             && let Ok(url) = Url::parse(url)
         {
@@ -213,17 +228,21 @@ impl<'c, 'a> Intake<'c, 'a> {
         self.pages += u64::from(checked.is_page);
         self.skipped += u64::from(checked.left_out);
         for found in &checked.links {
-            self.add_link(Some((task.target, task.url.as_str())), depth + 1, found)?;
+            self.add_link(Some(page), depth + 1, found)?;
         }
         Ok(())
     }
 
     fn add_link(
         &mut self,
-        source: Option<(i64, &str)>,
+        source: Option<Page<'_>>,
         depth: u32,
         found: &Found,
     ) -> Result<(), SqlError> {
+        let url = match &found.target {
+            FoundTarget::Web { url, .. } => Url::parse(url).ok(),
+            FoundTarget::Other(_) | FoundTarget::Invalid(_) => None,
+        };
         // What there is to say of the link alone: verdict and reason.
         let mut own: Option<(Verdict, String)> = None;
         let mut target = None;
@@ -240,11 +259,18 @@ impl<'c, 'a> Intake<'c, 'a> {
             FoundTarget::Web { .. } if !found.kind.is_checkable() => {
                 own = Some((Verdict::Unverifiable, "not_asked_by_get".into()));
             }
-            FoundTarget::Web { url, fragment } => {
+            FoundTarget::Web {
+                url: text,
+                fragment,
+            } => {
                 fragment_of = fragment.as_deref();
-                match self.target(source, depth, url, found.kind)? {
+                let wanted = match &url {
+                    Some(url) => self.target(source, depth, url, found.kind)?,
+                    None => Err("not_a_url"),
+                };
+                match wanted {
                     Ok(known) => {
-                        own_url = (known.url != *url).then_some(url.as_str());
+                        own_url = (known.url != *text).then_some(text.as_str());
                         target = Some(known);
                     }
                     Err(reason) => {
@@ -268,14 +294,23 @@ impl<'c, 'a> Intake<'c, 'a> {
         let broken = verdict.map(Verdict::is_broken);
         let kind = serde_json::to_value(found.kind).ok();
         let kind = kind.as_ref().and_then(|kind| kind.as_str());
+        let key = url.as_ref().map(urls::key);
+        let points_to = match (&key, &found.target) {
+            (Some(key), FoundTarget::Web { fragment, .. }) => {
+                PointsTo::Url(key.as_str(), fragment.as_deref())
+            }
+            _ => PointsTo::Text(&found.raw),
+        };
+        let page = source.map(|page| page.key);
+        let identity = identity(page, kind.unwrap_or_default(), &points_to);
         self.change.execute(
             "INSERT INTO links_links
                 (job, source, ordinal, line, col, kind, element, text, raw, target, url, fragment, verdict, reason,
-                 broken)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                 broken, identity)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             params![
                 self.number,
-                source.map(|(id, _)| id),
+                source.map(|page| page.target),
                 found.ordinal,
                 found.line,
                 found.column,
@@ -288,7 +323,8 @@ impl<'c, 'a> Intake<'c, 'a> {
                 fragment_of,
                 verdict.map(Verdict::name),
                 own.as_ref().map(|(_, reason)| reason),
-                broken
+                broken,
+                identity
             ],
         )?;
         self.links += 1;
@@ -318,21 +354,18 @@ impl<'c, 'a> Intake<'c, 'a> {
     /// The target for a URL, new or known; or why it is not checked.
     fn target(
         &mut self,
-        source: Option<(i64, &str)>,
+        source: Option<Page<'_>>,
         depth: u32,
-        text: &str,
+        url: &Url,
         kind: LinkKind,
     ) -> Result<Result<Known, &'static str>, SqlError> {
-        let Ok(url) = Url::parse(text) else {
-            return Ok(Err("not_a_url"));
-        };
-        let known = match self.known(&url)? {
+        let known = match self.known(url)? {
             Some(known) if known.hops == 0 => return Ok(Ok(known)),
             known => known,
         };
         // That a redirect has led there makes no difference.
         if source.is_some()
-            && let Some(reason) = self.unwanted(&url)
+            && let Some(reason) = self.unwanted(url)
         {
             return Ok(Err(reason));
         }
@@ -340,11 +373,11 @@ impl<'c, 'a> Intake<'c, 'a> {
             return self.linked(known).map(Ok);
         }
         if source.is_some()
-            && let Some(reason) = self.overflows(&url, depth)?
+            && let Some(reason) = self.overflows(url, depth)?
         {
             return Ok(Err(reason));
         }
-        let is_inside = self.scope.contains(&url);
+        let is_inside = self.scope.contains(url);
         let is_crawled = source.is_none() || (is_inside && self.has_room(depth));
         if is_inside && !is_crawled {
             self.skipped += 1;
@@ -355,7 +388,7 @@ impl<'c, 'a> Intake<'c, 'a> {
             target: 0,
             url: url.as_str().to_owned(),
             follow: false,
-            referer: source.map(|(_, page)| page.to_owned()),
+            referer: source.map(|page| page.url.to_owned()),
             scope: is_crawled.then(|| self.scope.clone()),
             sitemaps: source.is_none() && options.sitemaps,
             kind,
@@ -363,8 +396,8 @@ impl<'c, 'a> Intake<'c, 'a> {
             retry_after_ms: options.retry_after_ms,
             gap_ms: options.gap_ms,
         };
-        let found_on = source.map(|(page, _)| page);
-        self.add_target(task, &url, found_on, depth, 0).map(Ok)
+        let found_on = source.map(|page| page.target);
+        self.add_target(task, url, found_on, depth, 0).map(Ok)
     }
 
     pub(crate) fn known(&self, url: &Url) -> Result<Option<Known>, SqlError> {

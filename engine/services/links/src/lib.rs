@@ -9,6 +9,7 @@
 //! `apply`, tasks in the outbox with a `Performer`, and reads.
 
 mod command;
+mod identity;
 mod intake;
 mod job;
 mod judge;

@@ -1,12 +1,18 @@
 //! Reads of the service's tables.
 
-use crate::{CheckJob, JobId, LinkResult, Redirect, Status, Timings, Verdict};
+use crate::{
+    CheckJob, JobId, LinkResult, Redirect, Status, Timings, Verdict,
+    report::{Comparison, ComparisonCounts, NotCompared},
+};
 use holdfast_tables::{Reader, Row, SqlError, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most jobs or results of one page. One more is given when it is asked for, so that who pages knows whether there is one.
 pub const MAX_PAGE: usize = 1_000;
+/// Most broken links of a run, twins counted, that are compared with those of another: a comparison is one read, and
+/// commands wait for it.
+pub const MAX_COMPARED: u64 = 100_000;
 
 /// The column list is the same in every statement; [`job`] reads it.
 macro_rules! select_job {
@@ -120,7 +126,7 @@ pub enum Filter {
     Broken,
     /// Those with this verdict.
     Verdict(Verdict),
-    /// Those that are broken and were not in the previous run.
+    /// Those that are broken and were not in the previous run; all that are broken when there is none.
     NewlyBroken,
 }
 
@@ -223,10 +229,10 @@ pub fn results(
             select_result!(
                 "WHERE link.job = ?1 AND link.broken = 1 AND link.id > ?2
                     AND NOT EXISTS (
-                        SELECT 1 FROM links_jobs AS this
-                            JOIN links_targets AS old ON old.job = this.previous AND old.key = target.key
-                            JOIN links_links AS was ON was.target = old.id
-                        WHERE this.number = ?1 AND was.broken = 1 AND was.fragment IS link.fragment)
+                        SELECT 1 FROM links_links AS was
+                        WHERE was.job = (SELECT previous FROM links_jobs WHERE number = ?1)
+                            AND was.broken = 1 AND was.identity = link.identity
+                            AND was.verdict NOT IN ('alive', 'moved'))
                  ORDER BY link.id LIMIT ?3"
             ),
             page,
@@ -253,4 +259,115 @@ pub fn verdicts(reader: Reader<'_>, id: JobId) -> Result<BTreeMap<String, u64>, 
         verdicts.insert("pending".into(), pending);
     }
     Ok(verdicts)
+}
+
+/// Which results of a job, of those after `after` up to `last`, [`Filter::NewlyBroken`] lets through.
+pub(crate) fn newly_broken(
+    reader: Reader<'_>,
+    id: JobId,
+    after: u64,
+    last: u64,
+) -> Result<BTreeSet<u64>, SqlError> {
+    let Some((number, _)) = by_id(reader, id)? else {
+        return Ok(BTreeSet::new());
+    };
+    let found = reader.all(
+        "SELECT link.id FROM links_links AS link
+         WHERE link.job = ?1 AND link.broken = 1 AND link.id > ?2 AND link.id <= ?3
+            AND NOT EXISTS (
+                SELECT 1 FROM links_links AS was
+                WHERE was.job = (SELECT previous FROM links_jobs WHERE number = ?1)
+                    AND was.broken = 1 AND was.identity = link.identity
+                    AND was.verdict NOT IN ('alive', 'moved'))",
+        params![number, after.cast_signed(), last.cast_signed()],
+        |row| count(row, 0),
+    )?;
+    Ok(found.into_iter().collect())
+}
+
+/// What changed since the run before; `None` when there is none, or the job has not ended, or there is no such job.
+///
+/// What was broken and works now, or stands there no more, is fixed. Of a page that could not be read now, nobody knows
+/// what stands there, unless its server says that it is gone (404, 410) or nothing links to it any more.
+pub fn comparison(reader: Reader<'_>, id: JobId) -> Result<Option<Comparison>, SqlError> {
+    let Some((number, job)) = by_id(reader, id)? else {
+        return Ok(None);
+    };
+    let before = match job.previous {
+        Some(before) if job.status.has_ended() => by_id(reader, before)?,
+        _ => None,
+    };
+    let Some((previous, before)) = before else {
+        return Ok(None);
+    };
+    if job.broken_count.max(before.broken_count) > MAX_COMPARED {
+        let not_compared = NotCompared::TooManyBroken;
+        return Ok(Some(Comparison::NotCompared { not_compared }));
+    }
+    let newly_broken = reader.one(
+        "SELECT count(DISTINCT link.identity) FROM links_links AS link
+         WHERE link.job = ?1 AND link.broken = 1 AND link.verdict NOT IN ('alive', 'moved')
+            AND NOT EXISTS (
+                SELECT 1 FROM links_links AS was
+                WHERE was.job = ?2 AND was.broken = 1 AND was.identity = link.identity
+                    AND was.verdict NOT IN ('alive', 'moved'))",
+        [number, previous],
+        |row| count(row, 0),
+    )?;
+    let mut counts = ComparisonCounts {
+        newly_broken,
+        ..ComparisonCounts::default()
+    };
+    let is_complete = job.status == Status::Completed;
+    let options = &job.options;
+    let has_room = job.targets < options.max_targets.min(options.max_targets_per_host);
+    // The best comes last: whether the page was read, which takes some look-ups, is asked only for what stands among
+    // the links neither as broken nor as uncertain.
+    reader.each(
+        "SELECT change, count(*) FROM (
+            SELECT CASE
+                WHEN EXISTS (
+                    SELECT 1 FROM links_links AS link
+                    WHERE link.job = ?1 AND link.broken = 1 AND link.identity = was.identity
+                        AND link.verdict NOT IN ('alive', 'moved')) THEN 'still_broken'
+                WHEN EXISTS (
+                    SELECT 1 FROM links_links AS link
+                    WHERE link.job = ?1 AND link.broken = 0 AND link.identity = was.identity
+                        AND link.verdict NOT IN ('alive', 'moved')) THEN 'unclear'
+                WHEN NOT ?3 AND EXISTS (
+                    SELECT 1 FROM links_links AS link
+                        JOIN links_targets AS old ON old.id = link.target
+                        JOIN links_targets AS new ON new.job = ?1 AND new.key = old.key
+                    WHERE link.id = was.link AND new.verdict IS NULL) THEN 'unclear'
+                WHEN (
+                    SELECT CASE
+                        WHEN link.source IS NULL THEN 1
+                        WHEN page.id IS NULL THEN ?3 AND ?4
+                        WHEN page.verdict IN ('alive', 'moved') THEN page.crawled
+                        WHEN page.verdict = 'dead' THEN page.status IN (404, 410)
+                        ELSE page.verdict = 'soft404'
+                    END
+                    FROM links_links AS link
+                        LEFT JOIN links_targets AS old ON old.id = link.source
+                        LEFT JOIN links_targets AS page ON page.job = ?1 AND page.key = old.key
+                    WHERE link.id = was.link) THEN 'fixed'
+                ELSE 'unclear' END AS change
+            FROM (
+                SELECT identity, min(id) AS link FROM links_links
+                WHERE job = ?2 AND broken = 1 AND verdict NOT IN ('alive', 'moved')
+                GROUP BY identity) AS was)
+         GROUP BY change",
+        params![number, previous, is_complete, has_room],
+        |row| {
+            let change: String = row.get(0)?;
+            let links = count(row, 1)?;
+            match change.as_str() {
+                "still_broken" => counts.still_broken = links,
+                "fixed" => counts.fixed = links,
+                _ => counts.unclear = links,
+            }
+            Ok(())
+        },
+    )?;
+    Ok(Some(Comparison::Counted(counts)))
 }

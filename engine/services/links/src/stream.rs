@@ -107,9 +107,8 @@ impl ReportStream {
             };
             let mut newly = BTreeSet::new();
             if has_previous && results.iter().any(is_broken) {
-                // Those of this page are among the first of them.
-                let broken = query::results(reader, id, Filter::NewlyBroken, after, MAX_PAGE)?;
-                newly.extend(broken.into_iter().flatten().map(|result| result.id));
+                let last = results.last().map_or(after, |result| result.id);
+                newly = query::newly_broken(reader, id, after, last)?;
             }
             Ok(Some((results, newly)))
         });

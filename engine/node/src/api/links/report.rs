@@ -40,6 +40,7 @@ impl Api {
         let slot = self.watches.admit()?;
         // The other formats say how many there are at their end.
         let wants_totals = format == Format::Junit;
+        let wants_comparison = matches!(format, Format::Json | Format::Html | Format::Text);
         let read = move |reader: Reader<'_>| {
             let Some(job) = query::find_job(reader, id)? else {
                 return Ok(None);
@@ -48,12 +49,17 @@ impl Api {
                 true => Some(ReportStream::totals(reader, id)?),
                 false => None,
             };
-            Ok(Some((job, totals)))
+            let comparison = match wants_comparison {
+                true => query::comparison(reader, id)?,
+                false => None,
+            };
+            Ok(Some((job, totals, comparison)))
         };
         let found = self.read_tables(consistency, read).await?;
-        let (job, totals) = found.ok_or_else(|| no_job(id))?;
+        let (job, totals, comparison) = found.ok_or_else(|| no_job(id))?;
         let options = ReportOptions {
             totals,
+            comparison,
             ..ReportOptions::default()
         };
         let name = format.file_name(&job);

@@ -5,7 +5,11 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use holdfast_host::Host;
-use holdfast_links::{CheckJob, JobId, LinkResult, Verdict, report::Format, time};
+use holdfast_links::{
+    CheckJob, JobId, LinkResult, Verdict,
+    report::{Comparison, Format},
+    time,
+};
 use holdfast_node::wire::links::{JobEvent, NewJobRequest};
 use std::{
     io::{self, Write},
@@ -134,6 +138,7 @@ impl Talk {
                 for (verdict, count) in &reply.verdicts {
                     writeln!(out, "{verdict:<16} {count}")?;
                 }
+                write_comparison(&mut out, reply.comparison.as_ref())?;
                 out.flush()?;
             }
             Talk::Results(results) => {
@@ -249,6 +254,27 @@ fn write_details(out: &mut impl Write, job: &CheckJob) -> io::Result<()> {
         Some(failure) => writeln!(out, "{:<16} {failure}", "failure"),
         None => Ok(()),
     }
+}
+
+/// What changed since the run before.
+fn write_comparison(out: &mut impl Write, comparison: Option<&Comparison>) -> io::Result<()> {
+    let counts = match comparison {
+        None => return Ok(()),
+        Some(Comparison::Counted(counts)) => counts,
+        Some(Comparison::NotCompared { .. }) => {
+            return writeln!(out, "{:<16} too many broken links", "not compared");
+        }
+    };
+    let rows = [
+        ("newly broken", counts.newly_broken),
+        ("still broken", counts.still_broken),
+        ("fixed", counts.fixed),
+        ("now unclear", counts.unclear),
+    ];
+    for (name, count) in rows {
+        writeln!(out, "{name:<16} {count}")?;
+    }
+    Ok(())
 }
 
 /// A result on one line: verdict, why, where it stands, what it points to.

@@ -1,9 +1,10 @@
-//! JSON (RFC 8259): an object `{"job": ..., "results": [...]}`, one result a line; and JSON Lines, results alone.
+//! JSON (RFC 8259): an object `{"job": ..., "results": [...]}`, one result a line, with a member `comparison` between
+//! them where there is one; and JSON Lines, results alone.
 //!
-//! Members are those of [`CheckJob`] and [`LinkResult`]. Times are texts of RFC 3339. Ids of results are 64-bit numbers,
+//! Members are those of [`CheckJob`], [`Comparison`](super::Comparison) and [`LinkResult`]. Times are texts of RFC 3339. Ids of results are 64-bit numbers,
 //! which can be greater than what JavaScript holds exactly.
 
-use super::{Change, Writer};
+use super::{Change, ReportOptions, Writer};
 use crate::{CheckJob, LinkResult};
 use serde::Serialize;
 
@@ -13,9 +14,13 @@ pub(super) struct Json {
 }
 
 impl Json {
-    pub fn begin(job: &CheckJob, out: &mut String) -> Json {
+    pub fn begin(job: &CheckJob, options: &ReportOptions, out: &mut String) -> Json {
         out.push_str("{\"job\":");
         encode(job, out);
+        if let Some(comparison) = &options.comparison {
+            out.push_str(",\"comparison\":");
+            encode(comparison, out);
+        }
         out.push_str(",\"results\":[");
         Json { is_empty: true }
     }

@@ -22,10 +22,9 @@ mod totals;
 pub(crate) mod when;
 mod words;
 
-pub use compare::{
-    Change, Compared, Comparison, ComparisonCounts, ComparisonError, Key, Merge, Side, Step,
-};
+pub use compare::{Change, Comparison, ComparisonCounts, NotCompared};
 pub use format::{Format, InvalidFormat};
+pub(crate) use occurrences::fingerprint;
 pub use totals::Totals;
 pub use words::{Severity, meaning, severity, title};
 
@@ -37,8 +36,8 @@ pub struct ReportOptions {
     /// How many of the results have which verdict, if that is known before the first of them: JUnit then says at
     /// its top how many were skipped.
     pub totals: Option<Totals>,
-    /// How many links changed since the job before.
-    pub comparison: Option<ComparisonCounts>,
+    /// What changed since the job before, if there is one and this one has ended: JSON, HTML and text say it.
+    pub comparison: Option<Comparison>,
     /// Whether text is coloured with escape sequences of ECMA-48 (`SGR`).
     pub colour: bool,
     /// Whether text lists broken links only, no warnings.
@@ -60,7 +59,7 @@ impl Report {
         out: &mut String,
     ) -> Report {
         let writer: Box<dyn Writer + Send> = match format {
-            Format::Json => Box::new(json::Json::begin(job, out)),
+            Format::Json => Box::new(json::Json::begin(job, options, out)),
             Format::JsonLines => Box::new(json::JsonLines),
             Format::Csv => Box::new(csv::Csv::begin(out)),
             Format::Junit => Box::new(junit::Junit::begin(job, options, out)),

@@ -32,7 +32,7 @@ impl Occurrences {
 
 /// 128 bits that differ for different texts, by FNV-1a: stable across runs and versions, and no defence against
 /// somebody who looks for two texts with the same.
-pub(super) fn fingerprint(parts: &[&str]) -> u128 {
+pub(crate) fn fingerprint(parts: &[&str]) -> u128 {
     const OFFSET: u128 = 0x6c62272e07bb014262b821756295c58d;
     const PRIME: u128 = 0x0000000001000000000000000000013b;
     let mut hash = OFFSET;

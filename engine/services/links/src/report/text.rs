@@ -4,7 +4,9 @@
 //! No column but the verdicts' is aligned: they are ASCII, while texts of pages have widths that terminals disagree
 //! about. Nothing of a page can steer the terminal: see `escape::terminal`.
 
-use super::{Change, ReportOptions, Severity, Totals, Writer, escape, page_of, severity};
+use super::{
+    Change, Comparison, ReportOptions, Severity, Totals, Writer, escape, page_of, severity,
+};
 use crate::{CheckJob, LinkResult, Status, Verdict};
 use std::fmt::Write;
 
@@ -65,9 +67,19 @@ impl Text {
         let broken = counted(totals.broken(), "broken link", "broken links");
         let style = if totals.broken() == 0 { GREEN } else { RED };
         self.styled(&format!("{BOLD}{style}"), &broken, out);
-        if let Some(comparison) = &self.options.comparison {
-            let (new, fixed) = (comparison.newly_broken, comparison.fixed);
-            let _ = write!(out, " ({new} new, {fixed} fixed since the last run)");
+        match &self.options.comparison {
+            Some(Comparison::Counted(counts)) => {
+                let (new, fixed) = (counts.newly_broken, counts.fixed);
+                let _ = write!(out, " ({new} new, {fixed} fixed");
+                if counts.unclear > 0 {
+                    let _ = write!(out, ", {} unclear", counts.unclear);
+                }
+                out.push_str(" since the last run)");
+            }
+            Some(Comparison::NotCompared { .. }) => {
+                out.push_str(" (too many to be compared with the last run)");
+            }
+            None => {}
         }
         let rest = [
             (totals.warnings(), "with a warning"),

@@ -87,6 +87,8 @@ CREATE TABLE links_links (
     raw TEXT NOT NULL,
     -- NULL for what cannot be checked.
     target INTEGER,
+    -- The same for the same link in each job; twins on one page have the same.
+    identity INTEGER NOT NULL,
     -- How this link writes its URL, where its target is known by another form of it.
     url TEXT,
     fragment TEXT,
@@ -101,6 +103,8 @@ CREATE INDEX links_links_by_target ON links_links (target, id);
 CREATE INDEX links_links_by_job ON links_links (job, id);
 CREATE INDEX links_links_by_verdict ON links_links (job, verdict, id) WHERE verdict IS NOT NULL;
 CREATE INDEX links_links_broken ON links_links (job, id) WHERE broken = 1;
+-- Those that do not work, or that nobody knows of: what runs are compared by.
+CREATE INDEX links_links_by_identity ON links_links (job, broken, identity) WHERE verdict NOT IN ('alive', 'moved');
 
 -- How many links of a job have which verdict; the rest have none yet.
 CREATE TABLE links_verdicts (

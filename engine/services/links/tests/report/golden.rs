@@ -1,7 +1,9 @@
 //! Golden files: what each format says about the sample.
 
 use crate::sample;
-use holdfast_links::report::{Change, ComparisonCounts, Format, Report, ReportOptions, Totals};
+use holdfast_links::report::{
+    Change, Comparison, ComparisonCounts, Format, NotCompared, Report, ReportOptions, Totals,
+};
 use holdfast_links::{Status, Verdict};
 
 /// The sample with a comparison.
@@ -26,12 +28,20 @@ fn write(format: Format, options: &ReportOptions) -> String {
 
 fn compared() -> ReportOptions {
     ReportOptions {
-        comparison: Some(ComparisonCounts {
+        comparison: Some(Comparison::Counted(ComparisonCounts {
             newly_broken: 1,
             still_broken: 7,
             fixed: 3,
             unclear: 1,
-        }),
+        })),
+        ..ReportOptions::default()
+    }
+}
+
+fn not_compared() -> ReportOptions {
+    let not_compared = NotCompared::TooManyBroken;
+    ReportOptions {
+        comparison: Some(Comparison::NotCompared { not_compared }),
         ..ReportOptions::default()
     }
 }
@@ -39,6 +49,40 @@ fn compared() -> ReportOptions {
 #[test]
 fn json() {
     insta::assert_snapshot!(write(Format::Json, &ReportOptions::default()));
+}
+
+#[test]
+fn a_comparison_is_a_member_between_job_and_results() {
+    let member = |options: &ReportOptions| {
+        let json = write(Format::Json, options);
+        let whole: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let read = serde_json::from_value(whole["comparison"].clone());
+        assert_eq!(
+            read.ok(),
+            options.comparison,
+            "it is read as it was written"
+        );
+        whole.get("comparison").cloned()
+    };
+    let counts =
+        serde_json::json!({"newly_broken": 1, "still_broken": 7, "fixed": 3, "unclear": 1});
+    assert_eq!(member(&compared()), Some(counts));
+    let why = serde_json::json!({"not_compared": "too_many_broken"});
+    assert_eq!(member(&not_compared()), Some(why));
+    assert_eq!(member(&ReportOptions::default()), None);
+}
+
+#[test]
+fn runs_that_were_not_compared_are_said_not_to_be() {
+    let text = write(Format::Text, &not_compared());
+    let summary = text.lines().last().expect("a summary");
+    assert!(
+        summary.starts_with("8 broken links (too many to be compared with the last run), "),
+        "{summary}"
+    );
+    let html = write(Format::Html, &not_compared());
+    assert!(html.contains("Too many links are broken to be compared with the last run."));
+    assert!(!html.contains("newly broken"));
 }
 
 #[test]

@@ -1,6 +1,5 @@
-//! Reports, seen from outside: golden files for every format, what strangers' text may do to them, and comparisons.
+//! Reports, seen from outside: golden files for every format, and what strangers' text may do to them.
 
-mod compare;
 mod escape;
 mod golden;
 mod html;

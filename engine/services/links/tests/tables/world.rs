@@ -171,8 +171,12 @@ impl<'d> World<'d> {
 
     /// All of a job's results.
     pub fn results(&mut self, id: JobId) -> Vec<LinkResult> {
-        let read =
-            self.read(|reader| query::results(reader, id, query::Filter::All, 0, query::MAX_PAGE));
+        self.filtered(id, query::Filter::All)
+    }
+
+    /// Those of a job's results that a filter lets through.
+    pub fn filtered(&mut self, id: JobId, filter: query::Filter) -> Vec<LinkResult> {
+        let read = self.read(|reader| query::results(reader, id, filter, 0, query::MAX_PAGE));
         read.expect("it is there")
     }
 
@@ -271,7 +275,7 @@ fn found(task: &Task, url: &str, redirects: Vec<Redirect>, answer: &Answer) -> C
         Answer::Status(200) => verdict_of(redirects, url),
         Answer::Status(status) => Checked {
             status: Some(*status),
-            ..checked(Verdict::Dead, &format!("status_{status}"), redirects)
+            ..checked(of_status(*status), &format!("status_{status}"), redirects)
         },
         Answer::Page(links) => Checked {
             is_page: task.scope.is_some(),
@@ -282,6 +286,14 @@ fn found(task: &Task, url: &str, redirects: Vec<Redirect>, answer: &Answer) -> C
             ..verdict_of(redirects, url)
         },
         Answer::Redirect(..) => unreachable!("it is followed"),
+    }
+}
+
+fn of_status(status: u16) -> Verdict {
+    match status {
+        403 => Verdict::Blocked,
+        429 => Verdict::Throttled,
+        _ => Verdict::Dead,
     }
 }
 
@@ -299,7 +311,19 @@ fn verdict_of(redirects: Vec<Redirect>, url: &str) -> Checked {
     }
 }
 
-fn link((url, ordinal): (&String, u32)) -> Found {
+/// A text that does not begin with a scheme of the web is no URL.
+fn link((raw, ordinal): (&String, u32)) -> Found {
+    let target = match raw.split_once('#') {
+        _ if !raw.starts_with("http://") => FoundTarget::Invalid("no_host".into()),
+        Some((url, fragment)) => FoundTarget::Web {
+            url: url.into(),
+            fragment: Some(fragment.into()),
+        },
+        None => FoundTarget::Web {
+            url: raw.clone(),
+            fragment: None,
+        },
+    };
     Found {
         ordinal,
         line: 1,
@@ -307,11 +331,8 @@ fn link((url, ordinal): (&String, u32)) -> Found {
         kind: LinkKind::Anchor,
         element: "a".into(),
         text: String::new(),
-        raw: url.clone(),
-        target: FoundTarget::Web {
-            url: url.clone(),
-            fragment: None,
-        },
+        raw: raw.clone(),
+        target,
     }
 }
 

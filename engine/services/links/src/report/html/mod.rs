@@ -7,8 +7,8 @@
 mod groups;
 
 use super::{
-    Change, ComparisonCounts, ReportOptions, START_PAGES, Severity, Totals, Writer, escape,
-    meaning, severity, title,
+    Change, Comparison, ReportOptions, START_PAGES, Severity, Totals, Writer, escape, meaning,
+    severity, title,
     when::{Minute, Span},
 };
 use crate::{CheckJob, LinkResult, Status, Verdict};
@@ -23,7 +23,7 @@ const OPEN_PLACES: usize = 3;
 /// What the page will show.
 pub(super) struct Html {
     job: CheckJob,
-    comparison: Option<ComparisonCounts>,
+    comparison: Option<Comparison>,
     totals: Totals,
     broken: Groups,
     warnings: Groups,
@@ -132,7 +132,7 @@ impl Page<'_> {
         self.raw("</style>\n</head>\n<body>\n");
     }
 
-    fn summary(&mut self, job: &CheckJob, totals: &Totals, comparison: Option<&ComparisonCounts>) {
+    fn summary(&mut self, job: &CheckJob, totals: &Totals, comparison: Option<&Comparison>) {
         self.raw("<header>\n<h1>Links of <span class=\"domain\">");
         self.text(&job.target_domain);
         self.raw("</span></h1>\n<p class=\"intro\">");
@@ -150,17 +150,19 @@ impl Page<'_> {
         self.figure("", totals.links(), "links");
         self.figure("", job.pages, "pages read");
         self.figure("", job.targets, "different targets");
-        if let Some(comparison) = comparison {
-            let new = if comparison.newly_broken == 0 {
-                ""
-            } else {
-                "bad"
-            };
-            self.figure(new, comparison.newly_broken, "newly broken");
-            self.figure("", comparison.still_broken, "still broken");
-            self.figure("good", comparison.fixed, "fixed");
+        if let Some(Comparison::Counted(counts)) = comparison {
+            let new = if counts.newly_broken == 0 { "" } else { "bad" };
+            self.figure(new, counts.newly_broken, "newly broken");
+            self.figure("", counts.still_broken, "still broken");
+            self.figure("good", counts.fixed, "fixed");
+            if counts.unclear > 0 {
+                self.figure("warn", counts.unclear, "were broken, now unclear");
+            }
         }
         self.raw("</dl>\n");
+        if let Some(Comparison::NotCompared { .. }) = comparison {
+            self.raw("<p class=\"rest\">Too many links are broken to be compared with the last run.</p>\n");
+        }
         self.bar(totals);
         self.raw("</header>\n");
     }
