@@ -17,6 +17,7 @@ mod census;
 mod datagrams;
 mod fill;
 mod peer;
+mod setup;
 mod watch;
 mod world;
 
@@ -28,5 +29,6 @@ pub use adversary::{Adversary, Honest, Post};
 pub use census::Census;
 pub use datagrams::Datagrams;
 pub use peer::Chance;
+pub use setup::{Ids, Links, Setup};
 pub use watch::Watch;
-pub use world::{BEGIN, Counts, Ended, Ids, Links, Overlay, Setup};
+pub use world::{BEGIN, Counts, Ended, Overlay};
