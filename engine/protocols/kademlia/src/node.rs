@@ -5,7 +5,8 @@ use crate::{
     config::{Config, MINUTE, Mutant, Nanos, SECOND},
     items::ItemStore,
     krpc::{
-        Body, Call, Contact, Endpoint, ErrorReply, ITEM_REPLY_LIMIT_BYTES, Message, Query, Reply,
+        Body, Call, Contact, Endpoint, ErrorReply, ITEM_REPLY_LIMIT_BYTES, Message, Query,
+        REPLY_LIMIT_BYTES, Reply,
     },
     limiter::Limiter,
     lookup::{Lookup, Request, Stage, State, Token},
@@ -27,6 +28,8 @@ pub const MAX_SEEDS: usize = 32;
 const REJOIN: (Nanos, Nanos) = (5 * SECOND, 5 * MINUTE);
 /// Bytes that a query is made long, so that the answer need not be longer: 8 contacts of IPv4, a token, addresses.
 pub(crate) const QUERY_BYTES: usize = 320;
+/// The same where peers are hoped for: some fifty of IPv4.
+pub(crate) const PEERS_QUERY_BYTES: usize = 720;
 /// Most pings under way that ask whether somebody is where he says.
 const MAX_PROBES: usize = 16;
 
@@ -416,6 +419,8 @@ impl<A: Endpoint> Node<A> {
         let length = match call {
             Call::Ping | Call::AnnouncePeer { .. } | Call::Put(_) => 0,
             Call::Get { .. } if wants_item => ITEM_REPLY_LIMIT_BYTES,
+            Call::GetPeers { .. } => PEERS_QUERY_BYTES,
+            Call::SampleInfohashes { .. } => REPLY_LIMIT_BYTES,
             _ => QUERY_BYTES,
         };
         out.send(to, |bytes| message.encode_padded(length, bytes));

@@ -8,7 +8,7 @@ use crate::{
     local::{Half, Local, Side},
     pending::Pending,
 };
-use holdfast_kademlia::{Event, LookupId, MAX_PEERS, Nanos, Request, krpc::ErrorCode};
+use holdfast_kademlia::{Event, LookupId, MAX_PEERS, Nanos, Request, item::Found, krpc::ErrorCode};
 use rand_chacha::ChaCha8Rng;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -248,13 +248,20 @@ fn own<A: Side>(
             store.peers(now, *info_hash, *no_seeds, MAX_PEERS, rng, &mut peers);
             pending.peers(peers.into_iter().map(Into::<SocketAddr>::into));
         }
-        Request::Get { target, .. } => {
-            if let Some(item) = half.node.items().get(now, *target, None)
-                && let Some(value) = item.value
-            {
-                pending.item(FoundItem {
-                    value: value.bytes().to_vec(),
-                    version: item.sequence.zip(item.signature.copied()),
+        Request::Get { target, salt, .. } => {
+            // Checked as if another had told it: whoever does not know the salt finds it nowhere.
+            let item = half.node.items().get(now, *target, None);
+            let found = item.map(|item| Found::verify(&item, *target, salt));
+            if let Some(Ok(found)) = found {
+                pending.item(match found {
+                    Found::Immutable(value) => FoundItem {
+                        value: value.bytes().to_vec(),
+                        version: None,
+                    },
+                    Found::Mutable(item) => FoundItem {
+                        value: item.value.bytes().to_vec(),
+                        version: Some((item.sequence, *item.signature)),
+                    },
                 });
             }
         }

@@ -62,6 +62,11 @@ fn mutable_items_change_by_their_owner_and_by_comparison() {
     let old = put(signed(1, "one", None));
     assert_eq!((old.stored(), old.refused_with(302)), (0, 8));
     assert_eq!(value_at(20), (b"3:two".to_vec(), Some(2)));
+    // Who does not know the salt finds nothing, those that store it included.
+    for node in 0..handle.nodes() {
+        let got = world.within(handle.get(node, target, b"")).expect("ends");
+        assert_eq!(got.item, None);
+    }
 }
 
 #[test]
