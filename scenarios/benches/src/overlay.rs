@@ -370,8 +370,8 @@ pub fn print(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-const HEAD: &str = "   nodes dead  a p | closest recall | hops mean/p50/p99/max | lookup ms p50/p99 | path ms p50/p99 | \
-    lookup:path p50/p99 | messages mean/p99 | contacts  bytes  resident | M events/cpu s, build s";
+const HEAD: &str = "   nodes dead  a p | closest recall | hops mean/p50/p99/max | lookup ms p50/p99 | \
+    path ms p50/p99 | lookup:path p50/p99 | messages mean/p99 | contacts  bytes  resident | M events/cpu s, build s";
 
 fn line(row: &Row) -> String {
     format!(

@@ -18,6 +18,7 @@ mod datagrams;
 mod fill;
 mod peer;
 mod watch;
+mod wires;
 mod world;
 
 #[cfg(test)]
@@ -29,4 +30,5 @@ pub use census::Census;
 pub use datagrams::Datagrams;
 pub use peer::Chance;
 pub use watch::Watch;
-pub use world::{BEGIN, Counts, Ended, Ids, Links, Overlay, Setup};
+pub use wires::{Counts, Links};
+pub use world::{BEGIN, Ended, Ids, Overlay, Setup};
