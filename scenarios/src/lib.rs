@@ -18,6 +18,7 @@ pub use zoo::{MUTANTS, Planted, Switch, find as find_mutant};
 /// silence. The others look into the workings of Raft, and see a bug before it has done any harm.
 pub const BLACK_BOX: &[&str] = &[
     "amplification",
+    "busy-loop",
     "convergence",
     "equal-state",
     "exactly-once",

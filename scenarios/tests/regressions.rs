@@ -1,5 +1,6 @@
 //! Every plan in `regressions/` that is named after a planted bug finds it, and finds nothing where nothing is planted.
-//! Plans are kept as they were drawn; each is also something to give to `cargo xtask simulate --replay`.
+//! Plans are kept as they were drawn; each is also something to give to `cargo xtask simulate --replay`. What befalls an
+//! overlay is in no plan: its bugs are kept by seeds, in `regressions/seeds.json`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -9,7 +10,7 @@
 use holdfast_record::{Lane, SeedRecord};
 use holdfast_scenarios::{MUTANTS, Planted, Run, Source, find};
 use holdfast_sim::plan::FaultPlan;
-use std::{path::PathBuf, process::Command};
+use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -23,15 +24,33 @@ fn plan(name: &str) -> Option<FaultPlan> {
         .then(|| FaultPlan::load(&file).expect("a plan that can be read"))
 }
 
-/// Runs a bug's plan: in the fast lane here, in the full lane, where a process makes one run, in a worker.
+/// The seeds of bugs that have no plan.
+fn seeds() -> BTreeMap<String, u64> {
+    let json = std::fs::read_to_string(file("seeds")).expect("a file of seeds");
+    serde_json::from_str(&json).expect("a seed for each name")
+}
+
+/// What finds a bug.
+fn source(name: &str) -> Source {
+    match (plan(name), seeds().get(name)) {
+        (Some(plan), None) => Source::Plan(plan),
+        (None, Some(seed)) => Source::Seed(*seed),
+        (plan, _) => panic!(
+            "{name} has no plan and no seed, or both: {}",
+            plan.is_some()
+        ),
+    }
+}
+
+/// Runs a bug's plan or seed: in the fast lane here, in the full lane, where a process makes one run, in a worker.
 fn run(planted: &'static Planted, is_planted: bool) -> SeedRecord {
-    let plan = plan(planted.name).unwrap_or_else(|| panic!("no plan for {}", planted.name));
+    let source = source(planted.name);
     if planted.lane == Lane::Full {
         return work(planted, is_planted);
     }
     let run = Run {
         lane: Lane::Fast,
-        source: Source::Plan(plan),
+        source,
         mutant: is_planted.then_some(planted),
         black_box: false,
         timeline: false,
@@ -54,7 +73,7 @@ fn work(planted: &Planted, is_planted: bool) -> SeedRecord {
 }
 
 #[test]
-fn each_plan_finds_its_bug_and_nothing_else() {
+fn each_plan_or_seed_finds_its_bug_and_nothing_else() {
     for planted in MUTANTS {
         let clean = run(planted, false);
         assert_eq!(clean.failure, None, "{}: nothing is planted", planted.name);

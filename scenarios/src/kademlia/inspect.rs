@@ -19,6 +19,10 @@ const PENDING: usize = 32;
 const IDS: usize = 256;
 /// Longer than a node waits for an answer, nanoseconds.
 const ANSWERED_WITHIN: u64 = 10_000_000_000;
+/// A node that is woken so soon after it was woken has not waited for anything, nanoseconds.
+const SOON: u64 = 1_000;
+/// How often in a row it may be: once for each query under way, and more often than anybody has lookups.
+const WAKES: u32 = 10_000;
 /// Buckets that are looked at; none of a few thousand nodes' tables is deeper.
 const DEPTHS: usize = 24;
 
@@ -38,6 +42,9 @@ struct Pair {
 struct Seen {
     id: Id,
     began: u64,
+    /// When it was woken last, and how often in a row soon after the time before.
+    woken: u64,
+    wakes: u32,
     /// Sorted by whose they are.
     pairs: Vec<(u32, Pair)>,
     /// When somebody last answered whose id shares so many bits with the node's own.
@@ -276,8 +283,22 @@ impl Watch for Inspector {
         }
     }
 
-    fn woken(&mut self, _: u64, _: u32) {
+    fn woken(&mut self, at: u64, node: u32) {
         self.question = None;
+        let seen = self.seen(node);
+        seen.wakes = match at - seen.woken < SOON {
+            true => seen.wakes + 1,
+            false => 0,
+        };
+        seen.woken = at;
+        if seen.wakes > WAKES {
+            let message = format!("it wants to be woken again at once, {WAKES} times in a row");
+            self.fail(at, node, "busy-loop", message);
+        }
+    }
+
+    fn has_seen_enough(&self) -> bool {
+        self.violation.is_some()
     }
 
     fn adopted(&mut self, node: u32, other: u32, id: Id) {
@@ -412,6 +433,20 @@ mod tests {
         inspector.began(8, 0, OWN);
         assert!(!inspector.has_answered(0, other, OTHER), "it begins anew");
         assert_eq!(inspector.began_at(0), 8);
+    }
+
+    #[test]
+    fn a_node_that_is_woken_without_end_is_seen() {
+        let (mut inspector, _) = inspector();
+        for n in 0..2 * u64::from(WAKES) {
+            inspector.woken(n * SOON, 0);
+        }
+        assert!(!inspector.has_seen_enough(), "it waits in between");
+        for n in 0..=u64::from(WAKES) + 1 {
+            inspector.woken(u64::from(WAKES) * 3 * SOON + n, 0);
+        }
+        assert!(inspector.has_seen_enough());
+        assert_eq!(broken(&inspector), Some("busy-loop"));
     }
 
     #[test]

@@ -339,8 +339,8 @@ impl Depths {
     }
 }
 
-/// Every bucket in whose range somebody lives has heard of somebody lately: of those that there were already `then`. One
-/// that was split off since is as fresh as the one that it was part of.
+/// Every bucket in whose range somebody lives has heard of somebody lately: of those that there were already `then`.
+/// One that was split off since is as fresh as the one that it was part of.
 pub fn check_refreshed(then: &Depths, world: &World) -> Result<(), Violation> {
     let now = world.now();
     assert!(now - then.0 >= REFRESHED_WITHIN, "there was time for it");
@@ -467,5 +467,75 @@ pub fn among_liars(chosen: &Chosen, percent: u32, lies: &[Lie]) -> Expected {
         hops: None,
         took: None,
         messages: plain.messages * 4.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally() -> Tally {
+        Tally {
+            ended: 50,
+            recall: 50.0,
+            hops: 100,
+            warm: 40,
+            took: 40 * 500 * MS,
+            messages: 50 * 20,
+            ..Tally::default()
+        }
+    }
+
+    fn broken(tally: &Tally) -> Option<&'static str> {
+        let expected = Expected {
+            miss: 0.002,
+            recall: 0.96,
+            hops: Some(2.0),
+            took: Some(1_000 * MS),
+            messages: 30.0,
+        };
+        tally
+            .check(&expected)
+            .err()
+            .map(|violation| violation.property)
+    }
+
+    #[test]
+    fn each_sum_that_is_off_is_seen() {
+        assert_eq!(broken(&tally()), None);
+        assert_eq!(broken(&Tally::default()), None, "nothing was asked");
+        let off = |change: fn(&mut Tally)| {
+            let mut tally = tally();
+            change(&mut tally);
+            broken(&tally)
+        };
+        assert_eq!(off(|t| t.missed = 8), Some("finds-closest"));
+        assert_eq!(off(|t| t.recall = 35.0), Some("recall"));
+        assert_eq!(off(|t| t.hops = 150), Some("hops"));
+        assert_eq!(off(|t| t.long = 12), Some("hops"));
+        assert_eq!(off(|t| t.took = 40 * 1_001 * MS), Some("lookup-time"));
+        assert_eq!(off(|t| t.messages = 50 * 31), Some("lookup-messages"));
+    }
+
+    #[test]
+    fn chance_is_given_what_it_is_due_and_no_more() {
+        assert_eq!(allowed(1_000, 0.0), 0);
+        assert_eq!(allowed(0, 0.5), 0);
+        // The Poisson distribution of mean 5 exceeds 19 once in some ten million times.
+        assert!(
+            (17..=20).contains(&allowed(1_000, 0.005)),
+            "{}",
+            allowed(1_000, 0.005)
+        );
+        assert!(allowed(50, 0.002) <= 4);
+    }
+
+    #[test]
+    fn hops_are_those_of_the_reference() {
+        for (nodes, mean, p99) in [(1_000, 2.28, 5), (10_000, 2.93, 6), (1_000_000, 4.27, 8)] {
+            let (usual, longest) = usual_hops(nodes, 0, 8);
+            assert!((usual - mean).abs() < 0.05, "{nodes}: {usual}");
+            assert_eq!(longest, p99);
+        }
     }
 }

@@ -35,6 +35,8 @@ const TURNS: u32 = 4;
 const SEEDS: usize = 3;
 /// The longest pause after which a node that knows nobody who lives tries again, and the time that takes.
 const REJOINS_WITHIN: u64 = 6 * MINUTE;
+/// Lookups of a node that is cut off, a minute: enough to find out that nobody answers.
+const ALONE_PACE: u32 = 4;
 /// How many nodes are cut off at most.
 const MOST_ALONE: u64 = 6;
 
@@ -291,7 +293,7 @@ impl Run {
             place.map_or(0, |place| place as u8 + 1)
         });
         let askers = std::mem::replace(&mut self.askers, alone.clone());
-        self.look_on(minutes as u32 * count as u32, minutes * MINUTE);
+        self.look_on(minutes as u32 * ALONE_PACE * count as u32, minutes * MINUTE);
         self.askers = askers;
         let deserted = |world: &World, node: u32| {
             world

@@ -19,6 +19,7 @@ mod fill;
 mod peer;
 mod setup;
 mod watch;
+mod wires;
 mod world;
 
 #[cfg(test)]
@@ -31,4 +32,5 @@ pub use datagrams::Datagrams;
 pub use peer::Chance;
 pub use setup::{Ids, Links, Setup};
 pub use watch::Watch;
-pub use world::{BEGIN, Counts, Ended, Overlay};
+pub use wires::Counts;
+pub use world::{BEGIN, Ended, Overlay};

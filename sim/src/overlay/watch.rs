@@ -25,6 +25,11 @@ pub trait Watch: Clone {
         let _ = (node, other, id);
     }
 
+    /// Whether there is no need to see more: [`run_until`](super::Overlay::run_until) stops where it is.
+    fn has_seen_enough(&self) -> bool {
+        false
+    }
+
     /// A node begins under `id`, or begins anew: what it knew is forgotten.
     fn began(&mut self, at: u64, node: u32, id: Id) {
         let _ = (at, node, id);

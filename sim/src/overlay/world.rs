@@ -1,12 +1,13 @@
 //! The world: nodes, what is between them, and time.
 
-use super::setup::{Ids, Links, Setup};
 use super::{
-    Addresses, Adversary, Census, Chance, Datagrams, Post, Watch,
+    Addresses, Adversary, Census, Chance, Counts, Datagrams, Post, Watch,
     peer::{Peer, Timer, Who},
+    setup::{Ids, Links, Setup},
+    wires::{Event, Wires, below},
 };
 use crate::{
-    draw::{Domain, Draws, bytes_hash, draw, unit},
+    draw::{Domain, Draws, bytes_hash},
     heap::{EventHeap, Ties},
     trace::Trace,
 };
@@ -21,33 +22,6 @@ pub const BEGIN: u64 = 3_600 * 1_000_000_000;
 /// Whom a newcomer that replaces somebody asks first.
 const SEEDS: usize = 3;
 
-/// What has happened, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Events that the heap gave out, stale wakes included.
-    pub events: u64,
-    /// Wakes that had been overtaken by another one.
-    pub stale: u64,
-    /// Wakes of honest nodes.
-    pub wakes: u64,
-    /// Datagrams that honest nodes sent.
-    pub sent: u64,
-    /// Bytes in them.
-    pub sent_bytes: u64,
-    /// Datagrams, whoever sent them, that reached a node that lives.
-    pub delivered: u64,
-    /// Lost on the way.
-    pub lost: u64,
-    /// Kept back: by a partition, or because the sender is mute.
-    pub blocked: u64,
-    /// To where nobody is any more, or ever was.
-    pub unheard: u64,
-    /// Nodes that have come, adversaries included.
-    pub came: u64,
-    /// Nodes that have died.
-    pub died: u64,
-}
-
 /// Something that a node said, but at which address it is seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ended {
@@ -59,13 +33,6 @@ pub struct Ended {
     pub event: Said<SocketAddrV4>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    Arrive { from: u32, to: u32, datagram: u32 },
-    Wake { node: u32 },
-    Leave { node: u32, incarnation: u32 },
-}
-
 /// Kinds of the trace.
 mod kind {
     pub const ARRIVE: u16 = 1;
@@ -73,59 +40,6 @@ mod kind {
     pub const END: u16 = 3;
     pub const COME: u16 = 4;
     pub const DIE: u16 = 5;
-}
-
-/// What carries datagrams, apart from the nodes so that both can be borrowed.
-#[derive(Clone, Debug)]
-struct Wires {
-    seed: u64,
-    links: Links,
-    heap: EventHeap<Event>,
-    datagrams: Datagrams,
-    counts: Counts,
-    trace: Trace,
-    /// Which part of a cut overlay each node is in; whoever has no place here is in part 0.
-    parts: Vec<u8>,
-}
-
-impl Wires {
-    fn part(&self, node: u32) -> u8 {
-        self.parts.get(node as usize).copied().unwrap_or(0)
-    }
-
-    /// Sends a datagram on its way.
-    #[inline]
-    fn carry(&mut self, now: u64, from: u32, to: u32, datagram: &[u8]) {
-        if !self.parts.is_empty() && self.part(from) != self.part(to) {
-            self.counts.blocked += 1;
-            return;
-        }
-        let pair = (u64::from(from.min(to)) << 32) | u64::from(from.max(to));
-        let way = (u64::from(from) << 32) | u64::from(to);
-        let Links {
-            delay_ns: (low, high),
-            jitter_ns,
-            loss,
-        } = self.links;
-        // The moment is the counter: no state, and nothing that one pair does changes another one's luck.
-        if loss > 0.0 && unit(draw(self.seed, Domain::Packet, way, now)) < loss {
-            self.counts.lost += 1;
-            return;
-        }
-        let mut delay = low + below(draw(self.seed, Domain::Link, pair, 0), high - low + 1);
-        if jitter_ns > 0 {
-            delay += below(draw(self.seed, Domain::Stream, way, now), jitter_ns + 1);
-        }
-        let datagram = self.datagrams.keep(datagram);
-        let event = Event::Arrive { from, to, datagram };
-        self.heap.push(now + delay, event);
-    }
-}
-
-/// `bits` as a number below `bound`.
-#[inline]
-fn below(bits: u64, bound: u64) -> u64 {
-    ((u128::from(bits) * u128::from(bound)) >> 64) as u64
 }
 
 /// An overlay: its nodes and everything that is under way between them. `Clone` copies all of it.
@@ -480,8 +394,8 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
         }
     }
 
-    /// Cuts the overlay into parts that cannot reach each other: `part` tells in which one each node is. Newcomers are in
-    /// part 0.
+    /// Cuts the overlay into parts that cannot reach each other: `part` tells in which one each node is. Newcomers are
+    /// in part 0.
     pub fn cut(&mut self, part: impl Fn(u32) -> u8) {
         self.wires.parts = (0..self.len()).map(part).collect();
     }
@@ -562,11 +476,15 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
         self.wires.heap.push(at, event);
     }
 
-    /// Runs to `until`, what is due then included; that is the time afterwards.
+    /// Runs to `until`, what is due then included; that is the time afterwards, unless whoever looks on
+    /// [has seen enough](Watch::has_seen_enough).
     pub fn run_until(&mut self, until: u64) {
         while let Some((at, event)) = self.wires.heap.pop_due(until) {
             self.now = at;
             self.happen(event);
+            if self.watch.has_seen_enough() {
+                return;
+            }
         }
         self.now = self.now.max(until);
     }

@@ -477,10 +477,15 @@ impl<A: Endpoint> Table<A> {
     /// A bucket in which nobody has answered for [`REFRESH_AFTER`], by the bits that it shares with the own id: it counts
     /// as touched from now on.
     pub fn take_stale(&mut self, now: Nanos, config: &Config) -> Option<u32> {
-        let own_only = Mutant::OwnBucketRefreshed.is_in(config.mutant);
-        let first = if own_only { self.buckets.len() - 1 } else { 0 };
-        let stale = (first..self.buckets.len())
-            .find(|bucket| self.buckets[*bucket].touched.age(now) >= REFRESH_AFTER)?;
+        let is_stale = |bucket: &Bucket| bucket.touched.age(now) >= REFRESH_AFTER;
+        if Mutant::OwnBucketRefreshed.is_in(config.mutant) {
+            let others = self.buckets.len() - 1;
+            let others = self.buckets[..others].iter_mut();
+            for bucket in others.filter(|bucket| is_stale(bucket)) {
+                bucket.touched = Tick::of(now);
+            }
+        }
+        let stale = self.buckets.iter().position(is_stale)?;
         self.buckets[stale].touched = Tick::of(now);
         Some(stale as u32)
     }
