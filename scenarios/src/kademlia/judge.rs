@@ -11,6 +11,8 @@ const MINUTE: u64 = 60 * SECOND;
 
 /// Within this a lookup has ended, whatever its peers do: its budget of queries, a slot's time each.
 pub const ENDS_WITHIN: u64 = 60 * SECOND;
+/// The least time after which who is silent is asked once more, nanoseconds.
+const LEAST_PATIENCE: u64 = 100 * MS;
 /// Whoever is new in the overlay is not yet expected to be known.
 const KNOWN_AFTER: u64 = 3 * MINUTE;
 /// Bytes that a node may take when it does nothing out of the ordinary.
@@ -237,7 +239,8 @@ pub fn check_end(node: u32, end: &Finished<SocketAddrV4>, world: &World) -> Resu
     asked.sort_unstable();
     for asked in asked.chunk_by(|a, b| a.0 == b.0) {
         // Who is silent is asked once more, and not at once.
-        let is_patient = |two: &[(_, Id, u64)]| two[0].1 == two[1].1 && two[1].2 - two[0].2 >= LEAST_PATIENCE;
+        let is_patient =
+            |two: &[(_, Id, u64)]| two[0].1 == two[1].1 && two[1].2 - two[0].2 >= LEAST_PATIENCE;
         if asked.len() > 2 || !asked.windows(2).all(is_patient) {
             let message = format!("a lookup asked {} {} times", asked[0].0, asked.len());
             return Err(Violation::new("lookup-result", message).at(node));

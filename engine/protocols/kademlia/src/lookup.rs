@@ -392,12 +392,13 @@ impl<A: Endpoint> Lookup<A> {
         Some(step)
     }
 
-    /// Somebody who was asked at `sent` takes longer than he should, unless he was asked again since.
+    /// Somebody who was asked at `sent` takes longer than he should, or will not answer. That he is slow counts only of
+    /// the last question.
     pub fn worsen(&mut self, path: usize, place: usize, sent: Nanos, state: State) {
         let candidate = &mut self.paths[path][place];
         let Some(step) = candidate.step else { return };
         let is_last = self.steps[usize::from(step)].asked_after == sent - self.began;
-        if is_last && candidate.state != State::Answered {
+        if candidate.state != State::Answered && (is_last || state == State::Failed) {
             candidate.state = state;
         }
     }
