@@ -276,9 +276,13 @@ impl<A: Endpoint> Node<A> {
         if now >= self.rejoin_at {
             self.rejoin_at = Nanos::MAX;
             let gives_up = Mutant::NoSecondBootstrap.is_in(self.config.mutant);
-            if (self.is_new || self.table.is_sparse(self.config.k)) && !gives_up {
-                self.is_new = false;
+            let was_new = std::mem::take(&mut self.is_new);
+            if self.table.is_sparse(self.config.k) && !gives_up {
                 self.rejoin(now, rng, out);
+            } else if was_new {
+                let target = self.id;
+                let request = Request::FindNode { target };
+                self.begin(now, Why::Refresh, target, request, rng, out);
             }
         }
         if now >= self.table.stale_at() {
