@@ -322,7 +322,8 @@ impl<A: Endpoint> Node<A> {
             return;
         }
         let asked_bytes = datagram.len();
-        match Message::decode(datagram) {
+        let planted = Mutant::codec(self.config.mutant);
+        match Message::decode_planted(datagram, planted) {
             Ok(message) => match &message.body {
                 Body::Query(query) => {
                     if self.admits(now, from) {
@@ -365,6 +366,10 @@ impl<A: Endpoint> Node<A> {
         if Mutant::AliveByAsking.is_in(self.config.mutant) {
             let config = self.config.clone();
             self.table.heard(now, contact, None, &config);
+        }
+        if Mutant::UnverifiedCounted.is_in(self.config.mutant) {
+            let config = self.config.clone();
+            self.table.keep_unverified(contact, &config);
         }
         let is_wanted = !query.is_read_only && self.table.has_room_for(query.id, &self.config);
         let is_new = !self.proven.has(now, from);
