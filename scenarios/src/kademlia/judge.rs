@@ -11,6 +11,8 @@ const MINUTE: u64 = 60 * SECOND;
 
 /// Within this a lookup has ended, whatever its peers do: its budget of queries, a slot's time each.
 pub const ENDS_WITHIN: u64 = 60 * SECOND;
+/// The least time after which who is silent is asked once more, nanoseconds.
+const LEAST_PATIENCE: u64 = 100 * MS;
 /// Whoever is new in the overlay is not yet expected to be known.
 const KNOWN_AFTER: u64 = 3 * MINUTE;
 /// Bytes that a node may take when it does nothing out of the ordinary.
@@ -229,12 +231,20 @@ pub fn check_end(node: u32, end: &Finished<SocketAddrV4>, world: &World) -> Resu
             return Err(Violation::new("lookup-result", message).at(node));
         }
     }
-    let mut asked: Vec<_> = end.steps.iter().map(|step| step.contact.address).collect();
+    let mut asked: Vec<_> = end
+        .steps
+        .iter()
+        .map(|step| (step.contact.address, step.contact.id, step.asked_after))
+        .collect();
     asked.sort_unstable();
-    asked.dedup();
-    if asked.len() < end.steps.len() {
-        let message = "a lookup asked one address twice".to_owned();
-        return Err(Violation::new("lookup-result", message).at(node));
+    for asked in asked.chunk_by(|a, b| a.0 == b.0) {
+        // Who is silent is asked once more, and not at once.
+        let is_patient =
+            |two: &[(_, Id, u64)]| two[0].1 == two[1].1 && two[1].2 - two[0].2 >= LEAST_PATIENCE;
+        if asked.len() > 2 || !asked.windows(2).all(is_patient) {
+            let message = format!("a lookup asked {} {} times", asked[0].0, asked.len());
+            return Err(Violation::new("lookup-result", message).at(node));
+        }
     }
     Ok(())
 }
@@ -315,9 +325,10 @@ fn check_table(node: u32, world: &World) -> Result<(), Violation> {
         }
     }
     for (depth, count) in counts.into_iter().enumerate() {
-        let room = match config.wide_buckets && depth < 4 {
-            true => config.k << (4 - depth),
-            false => config.k,
+        let room = match (config.wide_buckets, depth) {
+            (true, 0..4) => config.k << (4 - depth),
+            (false, 0..2) => config.k * 2,
+            _ => config.k,
         };
         if count > room {
             return structure(format!("bucket {depth} has {count} contacts"));

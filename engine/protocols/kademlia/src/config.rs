@@ -27,7 +27,7 @@ pub struct Config {
     pub lookup_queries: usize,
     /// Lookups at a time; more are refused.
     pub lookups: usize,
-    /// Whether the first buckets hold 16, 8, 4 and 2 times k contacts: fewer hops, more memory.
+    /// Whether the first buckets hold 16, 8, 4 and 2 times k contacts, not 2 and 2 times k: fewer hops, more memory.
     pub wide_buckets: bool,
     /// This node answers no queries and wants to be in no table (BEP 43).
     pub read_only: bool,
@@ -72,6 +72,18 @@ impl Default for Config {
             rates: RateLimits::default(),
             version: None,
             mutant: None,
+        }
+    }
+}
+
+impl Config {
+    /// How many contacts a bucket holds at most whose contacts share exactly so many bits with the own id. Half of all
+    /// lookups begin in the first one, and a bit more that its contacts share with their target is a bit less to go.
+    pub fn room(&self, depth: usize) -> usize {
+        match (self.wide_buckets, depth) {
+            (true, 0..4) => self.k << (4 - depth),
+            (false, 0..2) => self.k * 2,
+            _ => self.k,
         }
     }
 }

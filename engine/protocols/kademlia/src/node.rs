@@ -519,7 +519,11 @@ impl<A: Endpoint> Node<A> {
                 self.mark(lookup, &rpc, State::Slow);
                 self.advance(now, lookup, rng, out);
             }
-            (Overdue::Slow, _) => {}
+            (Overdue::Late, Purpose::Step(lookup)) => {
+                self.mark(lookup, &rpc, State::Late);
+                self.advance(now, lookup, rng, out);
+            }
+            (Overdue::Slow | Overdue::Late, _) => {}
         }
     }
 
@@ -536,7 +540,10 @@ impl<A: Endpoint> Node<A> {
         }
         match rpc.purpose {
             Purpose::Step(lookup) => {
-                self.mark(lookup, &rpc, State::Failed);
+                // Unless it is being asked once more.
+                if !self.rpcs.asks_for(rpc.to, rpc.purpose) {
+                    self.mark(lookup, &rpc, State::Failed);
+                }
                 self.advance(now, lookup, rng, out);
             }
             Purpose::Store(lookup) => self.store_ended(now, lookup, Some(0), rng, out),
@@ -569,7 +576,7 @@ impl<A: Endpoint> Node<A> {
             return;
         };
         if let Some((path, place)) = lookup.find(&contact) {
-            lookup.paths[path][place].state = state;
+            lookup.worsen(path, place, rpc.sent, state);
         }
     }
 
@@ -594,14 +601,12 @@ impl<A: Endpoint> Node<A> {
         let Some((path, place)) = lookup.find(&contact) else {
             return;
         };
-        let candidate = &mut lookup.paths[path][place];
-        candidate.state = State::Answered;
-        candidate.token = Token::of(reply.token);
-        let step = candidate.step;
-        if let Some(step) = step {
-            lookup.steps[usize::from(step)].answered_after = Some(now - lookup.began);
+        if lookup.paths[path][place].state == State::Answered {
+            // It was asked twice, and has answered twice.
+            return;
         }
-        lookup.replies += 1;
+        let step = lookup.answered(path, place, rpc.sent, now);
+        lookup.paths[path][place].token = Token::of(reply.token);
         let named = A::contacts(reply);
         let mut unverified = Vec::new();
         for contact in named

@@ -206,10 +206,11 @@ impl<A: Endpoint> Table<A> {
         usize::from(start)..usize::from(self.buckets[bucket].end)
     }
 
+    /// The last bucket is split before it holds more than k: until then nobody knows how many buckets there will be.
     fn capacity(&self, bucket: usize, config: &Config) -> usize {
-        match (config.wide_buckets, bucket) {
-            (true, 0..4) => config.k << (4 - bucket),
-            _ => config.k,
+        match bucket + 1 == self.buckets.len() {
+            true => config.k,
+            false => config.room(bucket),
         }
     }
 
@@ -315,7 +316,7 @@ impl<A: Endpoint> Table<A> {
                 return Heard::Entered;
             }
             if bucket + 1 == self.buckets.len() && self.buckets.len() < Id::BITS as usize {
-                self.split(config);
+                self.split();
                 continue;
             }
             let bad = range.clone().find(|place| self.entries[*place].is_bad());
@@ -365,7 +366,7 @@ impl<A: Endpoint> Table<A> {
     }
 
     /// Splits the last bucket: those of its contacts that share no more bits than its number stay.
-    fn split(&mut self, config: &Config) {
+    fn split(&mut self) {
         let last = self.buckets.len() - 1;
         let range = self.range(last);
         let own = self.own;
@@ -375,17 +376,6 @@ impl<A: Endpoint> Table<A> {
         let bucket = self.buckets[last];
         self.buckets[last].end = (range.start + staying) as u16;
         self.buckets.push(bucket);
-        // A bucket that had more room as one of the first may have too many now; the last to come leave.
-        while self.range(last).len() > self.capacity(last, config) {
-            self.remove(self.range(last).end - 1);
-        }
-        // And what went on may be more than the next one has room for.
-        let next = last + 1;
-        if self.range(next).len() > self.capacity(next, config)
-            && self.buckets.len() < Id::BITS as usize
-        {
-            self.split(config);
-        }
     }
 
     /// Whether there is room for another contact of this one's network in a bucket, and none of its address anywhere.
