@@ -186,12 +186,12 @@ fn trial(draws: &mut Draws) -> Trial {
 }
 
 fn stores(draws: &mut Draws) -> Stores {
-    match draws.range(0, 12) {
+    match draws.range(0, 13) {
         0..3 => Stores::Dead(0),
         3..5 => Stores::Dead(*draws.pick(&[20, 50])),
         5..7 => Stores::MassDeath(draws.range(20, 71) as u32),
-        7 => Stores::Churn,
-        8 => Stores::Halves(draws.range(2, 8)),
+        7 | 8 => Stores::Churn,
+        9 => Stores::Halves(draws.range(2, 8)),
         _ => {
             let percent = draws.range(5, 26) as u32;
             let mut lies = lies(draws);

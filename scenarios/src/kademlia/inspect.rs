@@ -434,9 +434,10 @@ fn has_room_for(core: &Node<SocketAddrV4>, address: SocketAddrV4, id: Id) -> Opt
             of_network += usize::from(network(contact.address) == network(address));
         }
     }
-    let room = match config.wide_buckets && bucket < 4 {
-        true => config.k << (4 - bucket),
-        false => config.k,
+    // The last bucket is split before it holds more than k.
+    let room = match bucket == table.depth() {
+        true => config.k,
+        false => config.room(bucket as usize),
     };
     let has_room = there < room && of_network < config.per_network && id != own;
     has_room
@@ -563,15 +564,19 @@ mod tests {
         };
         assert!(room(&core, 1) && has_room_for(&core, addresses.address(1), OWN).is_none());
         let near = Id::new([1; Id::LEN]);
-        for (n, id) in [(20, near)].into_iter().chain((1..=8).map(|n| (n, far(n)))) {
-            assert!(room(&core, 9));
+        let mut adopt = |n: u8, id| {
             let address = addresses.address(n.into());
             core.adopt(1, holdfast_kademlia::krpc::Contact { id, address });
-        }
+            room(&core, 99)
+        };
+        assert!(adopt(98, near));
+        // The first bucket of a table that was split holds twice as many as others.
+        let rooms: Vec<bool> = (1..=16).map(|n| adopt(n, far(n))).collect();
+        assert_eq!(rooms.iter().rposition(|has_room| *has_room), Some(14));
         assert!(!room(&core, 1), "he is there");
-        assert!(!room(&core, 9), "the bucket is full");
         assert!(has_room_for(&core, addresses.address(1), near).is_none());
-        assert!(has_room_for(&core, addresses.address(9), Id::new([2; Id::LEN])).is_some());
+        let second = Id::new([2; Id::LEN]);
+        assert!(has_room_for(&core, addresses.address(99), second).is_some());
     }
 
     #[test]

@@ -62,6 +62,7 @@ const MARKS: &[&str] = &[
     "peers-found",
     "peers-told",
     "sample-told",
+    "scrape-told",
     "secure-ids",
     "several-paths",
     "spare-kept",

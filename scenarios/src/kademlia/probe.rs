@@ -291,7 +291,7 @@ impl Probes {
                 info_hash,
                 want: None,
                 no_seeds: self.draws.chance(0.2),
-                scrape: false,
+                scrape: self.draws.chance(0.25),
             },
             _ => Call::Get {
                 target,

@@ -13,6 +13,7 @@
 use holdfast_kademlia::{
     Id, Node, SWEEP_INTERVAL,
     bencode::{Decoder, Value},
+    bloom::BloomFilter,
     item::{self, MutableItem},
     items::ItemLimits,
     krpc::{
@@ -121,6 +122,7 @@ enum What {
     GetPeers {
         info_hash: Id,
         no_seeds: bool,
+        scrape: bool,
     },
     Sample,
 }
@@ -143,6 +145,7 @@ pub struct Seen {
     pub items: u64,
     pub peers: u64,
     pub samples: u64,
+    pub scrapes: u64,
 }
 
 /// All nodes' registers.
@@ -274,10 +277,12 @@ impl Registers {
             Call::GetPeers {
                 info_hash,
                 no_seeds,
+                scrape,
                 ..
             } => What::GetPeers {
                 info_hash,
                 no_seeds,
+                scrape,
             },
             Call::SampleInfohashes { .. } => What::Sample,
             Call::Ping | Call::FindNode { .. } | Call::Unknown { .. } => return,
@@ -439,7 +444,16 @@ impl Registers {
             }
             What::GetPeers {
                 info_hash,
+                scrape: true,
+                ..
+            } => {
+                self.check_scrape(at, due, info_hash, reply)?;
+                info_hash
+            }
+            What::GetPeers {
+                info_hash,
                 no_seeds,
+                ..
             } => {
                 self.check_peers(at, due, info_hash, no_seeds, datagram)?;
                 info_hash
@@ -512,6 +526,35 @@ impl Registers {
             return broken("peers-told", message);
         }
         self.seen.peers += told.len() as u64;
+        Ok(())
+    }
+
+    /// The filters are those of the seeds and of the others, bit by bit (BEP 33).
+    fn check_scrape(
+        &mut self,
+        at: u64,
+        due: &Due,
+        info_hash: Id,
+        reply: &Reply<'_>,
+    ) -> Result<(), Broken> {
+        let mut filters = [BloomFilter::new(), BloomFilter::new()];
+        let mut count = 0;
+        for peer in self.live(at, due.node, info_hash) {
+            filters[usize::from(!peer.is_seed)].insert((*peer.address.ip()).into());
+            count += 1;
+        }
+        let is_right = match &reply.scrape {
+            None => count == 0 || due.bytes < REPLY_LIMIT_BYTES,
+            Some(told) => {
+                let [seeds, peers] = &filters;
+                count > 0 && told.seeds == seeds.as_bytes() && told.peers == peers.as_bytes()
+            }
+        };
+        if !is_right {
+            let message = format!("filters of {info_hash} are not those of its {count} peers");
+            return broken("peers-told", message);
+        }
+        self.seen.scrapes += u64::from(count > 0);
         Ok(())
     }
 

@@ -38,6 +38,8 @@ const SECOND: u64 = 1_000 * MS;
 const KNOWN_AFTER: u64 = 180 * SECOND;
 /// What is looked for must be there for so long still.
 const LASTS: u64 = 15 * SECOND;
+/// Of the lookups that liars keep from the closest node, so many miss all that have a thing as well, at most.
+const ASTRAY: f64 = 0.2;
 /// Keys, and items that can change of each.
 const KEYS: usize = 3;
 const SALTS: [&[u8]; 3] = [b"", b"a", b"salt of some length"];
@@ -189,7 +191,11 @@ impl Storage {
     /// From now on lookups come up to this. Where nobody lies, `floor` is how many miss all who have what they look for,
     /// but by missing each of them.
     pub fn expect(&mut self, expected: Option<Expected>, floor: f64) {
-        let floor = |miss: f64| if self.has_liars { miss } else { floor };
+        let floor = |miss: f64| match self.has_liars {
+            // Who is kept from the closest node is rarely kept from all who have a thing.
+            true => miss * ASTRAY,
+            false => floor,
+        };
         self.misses = expected.map(|expected| {
             let recall = if expected.recall > 0.0 {
                 expected.recall

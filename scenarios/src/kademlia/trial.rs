@@ -586,6 +586,7 @@ impl Run {
         hit(seen.items > 0, "item-told");
         hit(seen.peers > 0, "peers-told");
         hit(seen.samples > 0, "sample-told");
+        hit(seen.scrapes > 0, "scrape-told");
         let (items, peers) = self.storage.found;
         hit(items > 0, "item-found");
         hit(peers > 0, "peers-found");
