@@ -283,6 +283,15 @@ pub const MUTANTS: &[Planted] = {
             "K20" "secure-id-of-other-bits" "holdfast-kademlia" Kademlia(K::SecureIdOfOtherBits),
                 "BEP 42: the address is masked before the checksum",
                 "the checksum of an id is made over other bits of the address than those that count";
+            "K3b" "last-item-told" "holdfast-kademlia" Kademlia(K::LastItemTold),
+                "webtorrent/bittorrent-dht#156: get returned the last value, not the newest",
+                "of the versions of an item that nodes have, the last one to come is taken";
+            "K11d" "item-unverified" "holdfast-kademlia" Kademlia(K::ItemUnverified),
+                "BEP 44: whoever asks must verify hash, key and signature",
+                "what a node says that it has of an item is taken for it";
+            "K25" "stored-at-one" "holdfast-kademlia" Kademlia(K::StoredAtOne),
+                "libp2p/go-libp2p-kad-dht#139: puts that reached few peers",
+                "what is to be stored is stored at the closest node alone";
             "K24" "implied-port-ignored" "holdfast-kademlia" Kademlia(K::Store(S::ImpliedPortIgnored)),
                 "BEP 5, announce_peer: implied_port",
                 "a peer behind a router is stored at the port in its message, or at none";

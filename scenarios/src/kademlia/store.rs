@@ -5,7 +5,8 @@
 //! - *finds-stored*, *finds-peers*: what one of the closest nodes has is found, the newest of what they have: always
 //!   where nobody is dead, nothing is lost and two have it; else but for one time in a thousand, and but for as often as a
 //!   lookup misses all who have it;
-//! - *put-stores*: where nobody is dead and nothing is lost, all of the closest nodes store an item that cannot change;
+//! - *put-stores*: the closest nodes are asked to store what is put; where nobody is dead and nothing is lost, all of them
+//!   store an item that cannot change;
 //! - *refusals*: nobody refuses but for a reason: 301 and 302, where several write.
 //!
 //! Who has what is known from the registers that are modelled by what has reached each node.
@@ -536,7 +537,10 @@ impl Storage {
                 is_mutable,
                 has_cas,
             } => self.check_put(end, is_mutable, has_cas),
-            What::Announce { .. } => self.check_refusals(end, &[]),
+            What::Announce { .. } => {
+                self.check_refusals(end, &[])?;
+                self.check_asked(end)
+            }
             What::Get {
                 best,
                 holders,
@@ -579,9 +583,21 @@ impl Storage {
             (true, true) => &[301, 302],
         };
         self.check_refusals(end, reasons)?;
+        self.check_asked(end)?;
         let count = end.closest.len();
         if self.is_calm && !is_mutable && (end.stored as usize != count || count == 0) {
             let message = format!("{} is stored at {} of {count}", end.target, end.stored);
+            return Err(Violation::new("put-stores", message));
+        }
+        Ok(())
+    }
+
+    /// Of the closest nodes at least half were asked to store it; the others may have answered later.
+    fn check_asked(&self, end: &Finished<SocketAddrV4>) -> Result<(), Violation> {
+        let refused: u32 = end.refusals.iter().map(|(_, count)| *count).sum();
+        let (asked, count) = ((end.stored + refused) as usize, end.closest.len());
+        if asked * 2 < count && !self.has_liars {
+            let message = format!("{asked} of {count} were asked to store {}", end.target);
             return Err(Violation::new("put-stores", message));
         }
         Ok(())

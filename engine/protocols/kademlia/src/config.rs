@@ -121,6 +121,12 @@ pub enum Mutant {
     UnverifiedCounted,
     /// The checksum of BEP 42 is made over other bits of an address than those that count.
     SecureIdOfOtherBits,
+    /// What a node says that it has of an item is taken for it, whatever it hashes to and whoever has signed it.
+    ItemUnverified,
+    /// Of the versions of an item that nodes have, the last one to come is taken.
+    LastItemTold,
+    /// What is to be stored is stored at the closest node alone.
+    StoredAtOne,
     /// One of what a node stores.
     Store(StoreMutant),
     /// One of how datagrams are read.

@@ -621,7 +621,7 @@ impl<A: Endpoint> Node<A> {
                 unverified.push(contact);
             }
         }
-        lookup.take_values(contact, reply, out);
+        lookup.take_values(contact, reply, config.mutant, out);
         for contact in unverified {
             self.table.heard(now, contact, None, &config);
         }
@@ -651,12 +651,7 @@ impl<A: Endpoint> Node<A> {
             lookup.found_after = now - lookup.began;
             lookup.stage = Stage::Storing;
             let request = lookup.request.clone();
-            let holders: Vec<(Contact<A>, Token)> = lookup
-                .closest(&config)
-                .into_iter()
-                .map(|candidate| (candidate.contact, candidate.token.clone()))
-                .collect();
-            for (contact, token) in holders {
+            for (contact, token) in lookup.holders(&config) {
                 let Some(call) = request.store_call(token.bytes()) else {
                     continue;
                 };
