@@ -276,6 +276,16 @@ pub fn check_tables(
     Ok(())
 }
 
+/// What nodes store is what has been put at them: of those that are chosen.
+pub fn check_stores(world: &World, is_chosen: impl Fn(u32) -> bool) -> Result<(), Violation> {
+    let stores = &world.watch().stores;
+    for (node, core) in world.nodes().filter(|(node, _)| is_chosen(*node)) {
+        let checked = stores.check_all(world.now(), node, core);
+        checked.map_err(|(property, message)| Violation::new(property, message).at(node))?;
+    }
+    Ok(())
+}
+
 fn check_table(node: u32, world: &World) -> Result<(), Violation> {
     let Some(core) = world.node(node) else {
         return Ok(());

@@ -1,4 +1,6 @@
-use crate::{Id, StoreMutant, items::ItemLimits, limiter::RateLimits, peers::PeerLimits};
+use crate::{
+    CodecMutant, Id, StoreMutant, items::ItemLimits, limiter::RateLimits, peers::PeerLimits,
+};
 use std::net::SocketAddr;
 
 /// Nanoseconds of a node's monotonic clock, from a moment of its own choice.
@@ -113,8 +115,22 @@ pub enum Mutant {
     FixedTimeout,
     /// What a node answers may be longer than what it was asked, whoever asks.
     Amplified,
+    /// A reply is as long as it comes, whatever a datagram can carry.
+    ReplyOverlong,
+    /// Who has only asked counts when it is seen how many of a network there are.
+    UnverifiedCounted,
+    /// The checksum of BEP 42 is made over other bits of an address than those that count.
+    SecureIdOfOtherBits,
+    /// What a node says that it has of an item is taken for it, whatever it hashes to and whoever has signed it.
+    ItemUnverified,
+    /// Of the versions of an item that nodes have, the last one to come is taken.
+    LastItemTold,
+    /// What is to be stored is stored at the closest node alone.
+    StoredAtOne,
     /// One of what a node stores.
     Store(StoreMutant),
+    /// One of how datagrams are read.
+    Codec(CodecMutant),
 }
 
 impl Mutant {
@@ -126,6 +142,13 @@ impl Mutant {
     pub(crate) fn store(planted: Option<Mutant>) -> Option<StoreMutant> {
         match planted {
             Some(Mutant::Store(mutant)) => Some(mutant),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn codec(planted: Option<Mutant>) -> Option<CodecMutant> {
+        match planted {
+            Some(Mutant::Codec(mutant)) => Some(mutant),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@
 
 pub mod bencode;
 pub mod bloom;
+mod codec_mutant;
 mod config;
 mod expiry;
 mod hex;
@@ -35,6 +36,7 @@ mod store_mutant;
 mod table;
 pub mod token;
 
+pub use codec_mutant::CodecMutant;
 pub use config::{Config, MAX_PATHS, Mutant, Nanos};
 pub use expiry::SWEEP_INTERVAL;
 pub use id::{Distance, Id, IdError};

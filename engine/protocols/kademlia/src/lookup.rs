@@ -10,9 +10,9 @@
 use crate::{
     Distance, Id,
     bencode::Raw,
-    config::{Config, Nanos, distance},
+    config::{Config, Mutant, Nanos, distance},
     item::{self, Found, ItemError, MutableItem},
-    krpc::{AnnouncedPort, Call, Contact, Endpoint, MutablePut, Put, Reply},
+    krpc::{AnnouncedPort, Call, Contact, Endpoint, Item, MutablePut, Put, Reply},
     output::{Event, Finished, LookupId, Outbox, Step},
 };
 
@@ -267,7 +267,7 @@ impl<A: Endpoint> Lookup<A> {
                 token: Token::None,
             },
         );
-        if crate::Mutant::ShortlistDropsAsked.is_in(config.mutant) {
+        if Mutant::ShortlistDropsAsked.is_in(config.mutant) {
             list.truncate(config.k * 2);
             return;
         }
@@ -462,6 +462,16 @@ impl<A: Endpoint> Lookup<A> {
         }
     }
 
+    /// Who is to store something, and the token that each has given out.
+    pub fn holders(&self, config: &Config) -> Vec<(Contact<A>, Token)> {
+        let most = match Mutant::StoredAtOne.is_in(config.mutant) {
+            true => 1,
+            false => config.k,
+        };
+        let closest = self.closest(config).into_iter().take(most);
+        closest.map(|c| (c.contact, c.token.clone())).collect()
+    }
+
     /// The way to a step: how many nodes are on it, and how long they took to answer, one after another.
     pub fn way_to(&self, step: Option<u16>) -> (u32, Nanos) {
         let (mut hops, mut took) = (0, 0);
@@ -476,6 +486,30 @@ impl<A: Endpoint> Lookup<A> {
         }
         (hops, took)
     }
+}
+
+/// What a reply has of an item, if it is what was asked for.
+fn found<'a>(
+    item: &Item<'a>,
+    target: Id,
+    salt: &'a [u8],
+    planted: Option<Mutant>,
+) -> Option<Found<'a>> {
+    let found = Found::verify(item, target, salt).ok();
+    if found.is_some() || !Mutant::ItemUnverified.is_in(planted) {
+        return found;
+    }
+    let value = item.value?;
+    Some(match (item.key, item.sequence, item.signature) {
+        (Some(key), Some(sequence), Some(signature)) => Found::Mutable(MutableItem {
+            key,
+            salt,
+            sequence,
+            value,
+            signature,
+        }),
+        _ => Found::Immutable(value),
+    })
 }
 
 impl Request {
@@ -584,7 +618,13 @@ pub const MAX_PEERS: usize = 2_000;
 
 impl<A: Endpoint> Lookup<A> {
     /// Tells what a reply has of what is looked for.
-    pub fn take_values(&mut self, from: Contact<A>, reply: &Reply<'_>, out: &mut Outbox<A>) {
+    pub fn take_values(
+        &mut self,
+        from: Contact<A>,
+        reply: &Reply<'_>,
+        planted: Option<Mutant>,
+        out: &mut Outbox<A>,
+    ) {
         let lookup = self.id;
         match &self.request {
             Request::GetPeers { .. } | Request::Announce { .. } => {
@@ -607,7 +647,7 @@ impl<A: Endpoint> Lookup<A> {
                 salt,
                 is_mutable,
             } => {
-                let Ok(found) = Found::verify(&reply.item, *target, salt) else {
+                let Some(found) = found(&reply.item, *target, salt, planted) else {
                     return;
                 };
                 let (value, version) = match found {
@@ -615,7 +655,8 @@ impl<A: Endpoint> Lookup<A> {
                     Found::Mutable(item) => (item.value, Some((item.sequence, *item.signature))),
                 };
                 let sequence = version.map(|(sequence, _)| sequence);
-                if self.is_told && self.version >= sequence {
+                let is_older = self.version > sequence && !Mutant::LastItemTold.is_in(planted);
+                if self.is_told && (is_older || self.version == sequence) {
                     return;
                 }
                 self.is_told = true;

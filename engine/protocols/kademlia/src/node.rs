@@ -331,7 +331,8 @@ impl<A: Endpoint> Node<A> {
             return;
         }
         let asked_bytes = datagram.len();
-        match Message::decode(datagram) {
+        let planted = Mutant::codec(self.config.mutant);
+        match Message::decode_planted(datagram, planted) {
             Ok(message) => match &message.body {
                 Body::Query(query) => {
                     if self.admits(now, from) {
@@ -374,6 +375,10 @@ impl<A: Endpoint> Node<A> {
         if Mutant::AliveByAsking.is_in(self.config.mutant) {
             let config = self.config.clone();
             self.table.heard(now, contact, None, &config);
+        }
+        if Mutant::UnverifiedCounted.is_in(self.config.mutant) {
+            let config = self.config.clone();
+            self.table.keep_unverified(contact, &config);
         }
         let is_wanted = !query.is_read_only && self.table.has_room_for(query.id, &self.config);
         let is_new = !self.proven.has(now, from);
@@ -635,7 +640,7 @@ impl<A: Endpoint> Node<A> {
                 unverified.push(contact);
             }
         }
-        lookup.take_values(contact, reply, out);
+        lookup.take_values(contact, reply, config.mutant, out);
         for contact in unverified {
             self.table.heard(now, contact, None, &config);
         }
@@ -665,12 +670,7 @@ impl<A: Endpoint> Node<A> {
             lookup.found_after = now - lookup.began;
             lookup.stage = Stage::Storing;
             let request = lookup.request.clone();
-            let holders: Vec<(Contact<A>, Token)> = lookup
-                .closest(&config)
-                .into_iter()
-                .map(|candidate| (candidate.contact, candidate.token.clone()))
-                .collect();
-            for (contact, token) in holders {
+            for (contact, token) in lookup.holders(&config) {
                 let Some(call) = request.store_call(token.bytes()) else {
                     continue;
                 };

@@ -279,7 +279,8 @@ impl<A: Endpoint> Table<A> {
         {
             self.remove(place);
         }
-        if config.secure_ids && !secure_id::is_valid(contact.id, contact.address.into().ip()) {
+        let ip = contact.address.into().ip();
+        if config.secure_ids && !secure_id::is_valid_planted(contact.id, ip, config.mutant) {
             return Heard::KeptOut;
         }
         self.enter(now, contact, took, config)
@@ -390,7 +391,23 @@ impl<A: Endpoint> Table<A> {
         let of_network =
             |entry: &&Entry<A>| network_of(entry.contact.address.into()) == Some(network);
         let entries = self.entries[self.range(bucket)].iter();
-        entries.filter(of_network).count() < config.per_network
+        let mut count = entries.filter(of_network).count();
+        if Mutant::UnverifiedCounted.is_in(config.mutant) {
+            let of_network = |spare: &&Contact<A>| {
+                network_of(spare.address.into()) == Some(network)
+                    && self.bucket_of(spare.id) == bucket
+            };
+            count += self.spares.iter().filter(of_network).count();
+        }
+        count < config.per_network
+    }
+
+    /// Somebody has asked, and that is all that is known of him: the mutant [`Mutant::UnverifiedCounted`] keeps him
+    /// like a spare.
+    pub(crate) fn keep_unverified(&mut self, contact: Contact<A>, config: &Config) {
+        if contact.id != self.own && self.position(contact.id).is_none() {
+            self.keep_spare(contact, config);
+        }
     }
 
     /// Remembers a contact that has no place, the last ones of a bucket first.
