@@ -101,6 +101,8 @@ pub enum Mutant {
     FixedTimeout,
     /// What a node answers may be longer than what it was asked, whoever asks.
     Amplified,
+    /// A table that was saved is taken though its checksum does not match.
+    TableUnchecked,
     /// One of what a node stores.
     Store(StoreMutant),
 }
