@@ -26,6 +26,12 @@ use thiserror::Error;
 pub const MAX_SEEDS: usize = 32;
 /// How long a node with nobody to ask waits before it tries those again that it knew, at first and at most.
 const REJOIN: (Nanos, Nanos) = (5 * SECOND, 5 * MINUTE);
+/// When a node looks itself up again, the first time after its start and then every time. Whoever came while its neighbours
+/// could not hear it, or knew nobody yet themselves, becomes known to them (libtorrent: every ten minutes).
+const OWN_LOOKUP: (Nanos, Nanos) = (MINUTE, 15 * MINUTE);
+/// How many of those that are taken for dead are asked then whether they live: after a partition of the network nobody
+/// else would find its other side again.
+const REVIVALS: usize = 4;
 /// Bytes that a query is made long, so that the answer need not be longer: 8 contacts of IPv4, a token, addresses.
 pub(crate) const QUERY_BYTES: usize = 320;
 /// The same where peers are hoped for: some fifty of IPv4.
@@ -78,6 +84,8 @@ pub struct Node<A> {
     joining: Option<u32>,
     rejoin_at: Nanos,
     rejoin_pause: Nanos,
+    /// When it looks itself up.
+    own_at: Nanos,
 }
 
 impl<A: Endpoint> Node<A> {
@@ -100,6 +108,7 @@ impl<A: Endpoint> Node<A> {
             joining: None,
             rejoin_at: Nanos::MAX,
             rejoin_pause: REJOIN.0,
+            own_at: now + OWN_LOOKUP.0,
         }
     }
 
@@ -257,6 +266,7 @@ impl<A: Endpoint> Node<A> {
         let expiry = |at: Option<Nanos>| at.unwrap_or(Nanos::MAX);
         due.min(self.table.stale_at())
             .min(self.rejoin_at)
+            .min(self.own_at)
             .min(expiry(self.peers.next_expiry()))
             .min(expiry(self.items.next_expiry()))
     }
@@ -274,11 +284,34 @@ impl<A: Endpoint> Node<A> {
                 self.rejoin(now, rng, out);
             }
         }
+        if now >= self.own_at {
+            self.look_around(now, rng, out);
+        }
         if now >= self.table.stale_at() {
             self.refresh(now, rng, out);
         }
         self.peers.expire(now);
         self.items.expire(now);
+    }
+
+    /// Becomes known to its neighbours, and asks some of those that are taken for dead whether they are back.
+    fn look_around(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        // Those that were started together do not ask together for ever.
+        let early = u64::from(rng.next_u32()) % (OWN_LOOKUP.1 / 10);
+        self.own_at = now + OWN_LOOKUP.1 - early;
+        let bad: Vec<Contact<A>> = self.table.bad().collect();
+        let first = rng.next_u32() as usize;
+        for place in 0..bad.len().min(REVIVALS) {
+            let contact = bad[first.wrapping_add(place) % bad.len()];
+            if !self.rpcs.asks(contact.address) {
+                self.ping(now, contact, rng, out);
+            }
+        }
+        if !self.table.is_empty() {
+            let target = self.id;
+            let request = Request::FindNode { target };
+            self.begin(now, Why::Refresh, target, request, rng, out);
+        }
     }
 
     /// Looks for somebody new in a bucket that has been silent.

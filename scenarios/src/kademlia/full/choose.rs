@@ -21,12 +21,13 @@ pub(super) const LATE_NAME: &str = "late";
 /// Nodes that others begin with; they are in both families where there are two, and answer.
 pub(super) const WELL_KNOWN: u32 = 3;
 /// Time after the last fault until every node must know others again: the longest pause before a node without
-/// contacts tries again (five minutes), what makes a bucket stale (a quarter of an hour), and the lookups.
-pub(super) const SETTLING: Duration = Duration::from_secs(21 * 60);
+/// contacts tries again (five minutes), and twice that after which a node looks itself up and asks those that it has taken
+/// for dead (a quarter of an hour): the first to do so may have nobody to ask who knows better.
+pub(super) const SETTLING: Duration = Duration::from_secs(36 * 60);
 /// What the judge needs besides.
 const JUDGEMENT: u64 = 10 * MINUTE;
 /// How long after the last fault peers that nobody announced again have expired everywhere.
-const PEERS_EXPIRED: u64 = 37 * MINUTE;
+const PEERS_EXPIRED: u64 = 52 * MINUTE;
 /// The same of items.
 const ITEMS_EXPIRED: u64 = 126 * MINUTE;
 

@@ -8,7 +8,7 @@ use super::{
 };
 use holdfast_host::Host;
 use holdfast_kademlia::{Id, Request, item::SecretKey, items::ItemLimits, peers::PeerLimits};
-use holdfast_peers::{DhtError, KeptKind, NewItem, Outcome};
+use holdfast_peers::{DhtError, Hop, KeptKind, NewItem, Outcome, Report};
 use holdfast_sim::{
     disk::Space,
     draw::{Domain, Draws},
@@ -51,6 +51,19 @@ fn some_id(draws: &mut Draws) -> Id {
 pub(super) fn torrent(number: u64) -> Id {
     let mut draws = Draws::new(number, Domain::Workload, PERSON);
     some_id(&mut draws)
+}
+
+/// The nodes that were asked to store something: the closest that had answered when the closest were found. Answers that
+/// came later may have named closer ones.
+fn holders(target: Id, report: &Report) -> Vec<SocketAddr> {
+    let in_time = |hop: &&Hop| {
+        hop.answered_after
+            .is_some_and(|after| after <= report.found_after)
+    };
+    let mut hops: Vec<&Hop> = report.hops.iter().filter(in_time).collect();
+    hops.sort_by_key(|hop| target.distance(hop.node.id));
+    hops.truncate(8);
+    hops.iter().map(|hop| hop.node.address).collect()
 }
 
 /// A person.
@@ -290,8 +303,11 @@ impl Person {
         let mut ledger = stage.ledger();
         ledger.offered(target, sequence, now, keeper);
         if let (Some(outcome), Some(item)) = (&outcome, ledger.items.get_mut(&target)) {
-            let closest = outcome.reports.iter().flat_map(|report| &report.closest);
-            let all: Vec<SocketAddr> = closest.map(|node| node.address).collect();
+            let all: Vec<SocketAddr> = outcome
+                .reports
+                .iter()
+                .flat_map(|report| holders(target, report))
+                .collect();
             let asked = all
                 .iter()
                 .filter_map(|address| Some((*address, starts(*address)?)));

@@ -180,7 +180,8 @@ impl Stage {
     pub(super) fn damage(&self, node: u32, start: u32) {
         let entity = DAMAGE + (u64::from(node) << 34) + u64::from(start);
         let mut draws = Draws::new(self.world.plan().seed, Domain::Scenario, entity);
-        if start == 1 || !draws.chance(self.chosen.damage) {
+        let is_over = self.world.now() >= self.world.horizon();
+        if start == 1 || is_over || !draws.chance(self.chosen.damage) {
             return;
         }
         let path = table_path();
