@@ -482,6 +482,16 @@ impl<A: Endpoint> Node<A> {
         let is_who = rpc.id.is_none_or(|id| id == reply.id);
         if !is_who && !Mutant::IdNotCompared.is_in(mutant) {
             // Somebody else lives there. Whoever was meant does not.
+            if let (Purpose::Step(lookup), Some(id)) = (rpc.purpose, rpc.id)
+                && reply.id != self.id
+            {
+                let meant = Contact { id, address: from };
+                let config = self.config.clone();
+                if let Some(lookup) = self.lookup(lookup) {
+                    lookup.shown(&meant, contact, &config);
+                }
+            }
+            self.heard(now, contact, Some(took), rng, out);
             self.lost(now, rpc, rng, out);
             return;
         }

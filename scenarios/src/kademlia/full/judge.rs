@@ -6,7 +6,7 @@ use super::{
     census::{Census, Stored},
     choose::SETTLING,
     ledger::Item,
-    people::{Person, item_lifetime, peer_lifetime},
+    people::{Person, holders, item_lifetime, peer_lifetime},
     stage::{Door, Stage},
 };
 use holdfast_host::Host;
@@ -338,21 +338,18 @@ impl Judge {
             (4, None, Some(TOO_LOW)),
             (9, Some(5), None),
         ];
-        let mut closest: Option<Vec<Report>> = None;
+        let mut closest: Option<Vec<SocketAddr>> = None;
         for (sequence, cas, refusal) in steps {
             let put = self
                 .person
                 .put_version(&door, 0, b"compared", sequence, cas, false);
             let Some(outcome) = put.await else { return };
-            let asked: u32 = outcome.reports.iter().map(|r| r.closest.len() as u32).sum();
-            let same = |known: &Vec<Report>| {
-                let known = known.iter().map(|report| &report.closest);
-                known.eq(outcome.reports.iter().map(|report| &report.closest))
-            };
-            if !closest.as_ref().is_none_or(same) {
+            let holders: Vec<SocketAddr> = holders(&outcome);
+            if closest.as_ref().is_some_and(|known| *known != holders) {
                 // Others were asked, who know nothing of what was before.
                 return;
             }
+            let asked = holders.len() as u32;
             let expected = match refusal {
                 None => (asked, 0),
                 Some(_) => (0, asked),
@@ -371,7 +368,7 @@ impl Judge {
                 );
                 self.fail("compare-and-swap", message, Some(door.node));
             }
-            closest = Some(outcome.reports);
+            closest = Some(holders);
             self.pause().await;
         }
     }

@@ -55,15 +55,19 @@ pub(super) fn torrent(number: u64) -> Id {
 
 /// The nodes that were asked to store something: the closest that had answered when the closest were found. Answers that
 /// came later may have named closer ones.
-fn holders(target: Id, report: &Report) -> Vec<SocketAddr> {
-    let in_time = |hop: &&Hop| {
-        hop.answered_after
-            .is_some_and(|after| after <= report.found_after)
+pub(super) fn holders(outcome: &Outcome) -> Vec<SocketAddr> {
+    let target = outcome.target;
+    let of_report = |report: &Report| {
+        let in_time = |hop: &&Hop| {
+            hop.answered_after
+                .is_some_and(|after| after <= report.found_after)
+        };
+        let mut hops: Vec<&Hop> = report.hops.iter().filter(in_time).collect();
+        hops.sort_by_key(|hop| target.distance(hop.node.id));
+        hops.truncate(8);
+        hops.iter().map(|hop| hop.node.address).collect::<Vec<_>>()
     };
-    let mut hops: Vec<&Hop> = report.hops.iter().filter(in_time).collect();
-    hops.sort_by_key(|hop| target.distance(hop.node.id));
-    hops.truncate(8);
-    hops.iter().map(|hop| hop.node.address).collect()
+    outcome.reports.iter().flat_map(of_report).collect()
 }
 
 /// A person.
@@ -303,11 +307,7 @@ impl Person {
         let mut ledger = stage.ledger();
         ledger.offered(target, sequence, now, keeper);
         if let (Some(outcome), Some(item)) = (&outcome, ledger.items.get_mut(&target)) {
-            let all: Vec<SocketAddr> = outcome
-                .reports
-                .iter()
-                .flat_map(|report| holders(target, report))
-                .collect();
+            let all = holders(outcome);
             let asked = all
                 .iter()
                 .filter_map(|address| Some((*address, starts(*address)?)));
