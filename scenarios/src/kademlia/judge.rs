@@ -229,11 +229,28 @@ pub fn check_end(node: u32, end: &Finished<SocketAddrV4>, world: &World) -> Resu
             return Err(Violation::new("lookup-result", message).at(node));
         }
     }
-    let mut asked: Vec<_> = end.steps.iter().map(|step| step.contact.address).collect();
+    // Twice only when somebody else answered there than was named.
+    let mut asked: Vec<_> = end
+        .steps
+        .iter()
+        .map(|step| {
+            (
+                step.contact.address,
+                step.answered_after.is_none(),
+                step.contact.id,
+            )
+        })
+        .collect();
     asked.sort_unstable();
-    asked.dedup();
-    if asked.len() < end.steps.len() {
-        let message = "a lookup asked one address twice".to_owned();
+    let again = |pair: &[(_, bool, _)]| pair[0].0 == pair[1].0 && !pair[1].1;
+    let thrice = |three: &[(_, bool, _)]| three[0].0 == three[2].0;
+    let mut ids: Vec<_> = asked.iter().map(|(_, _, id)| *id).collect();
+    ids.sort_unstable();
+    if asked.windows(2).any(again)
+        || asked.windows(3).any(thrice)
+        || !ids.is_sorted_by(|a, b| a < b)
+    {
+        let message = "a lookup asked one address or one id twice".to_owned();
         return Err(Violation::new("lookup-result", message).at(node));
     }
     Ok(())

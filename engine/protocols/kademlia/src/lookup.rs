@@ -228,11 +228,16 @@ impl<A: Endpoint> Lookup<A> {
         all.any(|known| known.contact.address == address && known.state != State::Fresh)
     }
 
-    /// Where `meant` was asked there is another, who has said so.
+    /// Where `meant` was asked there is another, who has said so. It is believed once an address: whoever says something else
+    /// each time is not asked for ever.
     pub fn shown(&mut self, meant: &Contact<A>, contact: Contact<A>, config: &Config) {
         let Some((path, place)) = self.find(meant) else {
             return;
         };
+        let mut all = self.paths.iter().flatten();
+        if all.any(|known| known.has_shown && known.contact.address == contact.address) {
+            return;
+        }
         let named_by = self.paths[path][place].named_by;
         self.offer(path, contact, named_by, config);
         if let Some((path, place)) = self.find(&contact) {

@@ -24,6 +24,10 @@ const TORRENTS: u64 = 6;
 /// Keys that each person has, and salts that it uses with each.
 const KEYS: u64 = 2;
 const SALTS: [&[u8]; 3] = [b"", b"a", b"salt"];
+/// How long after the last operation of a disk its machine is off.
+const AFTER_A_CUT: Duration = Duration::from_secs(10);
+/// Disk operations of one save, about.
+const SAVE_OPERATIONS: u64 = 9;
 /// Entities of [`Domain::Workload`].
 const PERSON: u64 = 1 << 51;
 const OPERATOR: u64 = 1 << 52;
@@ -407,15 +411,16 @@ impl Person {
     }
 }
 
-/// Stops nodes in order, fills disks for a while, and makes a name known.
+/// Stops nodes in order, fills disks for a while, cuts power while tables are written, and makes a name known.
 pub(super) async fn operate(stage: Stage, host: Host, stops: Arc<Vec<Notify>>) {
     let world = &stage.world;
     let plan = world.plan();
     let mut draws = Draws::new(plan.seed, Domain::Workload, OPERATOR);
-    let pause = (world.horizon() / 6).as_nanos() as u64;
+    let pause = (world.horizon() / 10).as_nanos() as u64;
     let mut late = stage.chosen.late_name.flatten();
     let (stops_nodes, fills_disks) = (draws.chance(0.6), draws.chance(0.4));
-    let mut full = None;
+    let cuts_power = draws.chance(0.7);
+    let (mut full, mut armed) = (None, None);
     loop {
         let rest = world.horizon().saturating_sub(world.now());
         let pause = Duration::from_nanos(draws.exponential(pause).max(1)).min(rest);
@@ -430,8 +435,22 @@ pub(super) async fn operate(stage: Stage, host: Host, stops: Arc<Vec<Notify>>) {
         if let Some(node) = full.take() {
             world.disk(node, |disk| disk.set_space(Space::Free));
         }
+        if let Some(node) = armed.take() {
+            world.crash_at_disk_op(node, u64::MAX);
+            // A disk that was in the middle of it has lost its power by then.
+            host.sleep(AFTER_A_CUT).await;
+            if !world.is_running(node) {
+                world.restart(node);
+            }
+        }
         if world.now() >= world.horizon() {
             return;
+        }
+        if cuts_power {
+            // The next save, or the first start: whichever is at work next.
+            let node = draws.range(0, u64::from(plan.nodes)) as u32;
+            world.crash_at_disk_op(node, draws.range(0, SAVE_OPERATIONS));
+            armed = Some(node);
         }
         let node = draws.range(0, u64::from(plan.nodes)) as u32;
         if stops_nodes && draws.chance(0.6) {
