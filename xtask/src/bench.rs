@@ -3,7 +3,7 @@
 mod links;
 
 use crate::worker::Worker;
-use crate::{Output, Verdict, XtaskError, cargo};
+use crate::{Output, Verdict, XtaskError, cargo, clients};
 use holdfast_record::worker::BenchRow;
 use holdfast_reports::table::{Align, Table, short, wrapped};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub const BENCHES: [(&str, &str); 8] = [
     ),
     (
         "kademlia",
-        "the DHT: lookups among up to 100,000 nodes, some of them dead, and what it costs to simulate them",
+        "the DHT: lookups on loopback beside libtorrent's, and among up to 100,000 simulated nodes, some of them dead",
     ),
     (
         "links",
@@ -72,11 +72,20 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
         return links::run(root, output);
     }
     let program = Worker::new(cargo::build_one(root, "benches", output)?);
+    let libtorrent = match name.as_str() {
+        "kademlia" => clients::ensure(root, &clients::LIBTORRENT, output)?,
+        _ => None,
+    };
+    let libtorrent = libtorrent.map(|home| home.to_string_lossy().into_owned());
+    let mut arguments = vec![name.as_str(), "--json"];
+    if let Some(home) = &libtorrent {
+        arguments.extend(["--libtorrent", home]);
+    }
     output.note(&format!(
         "measuring {name}; leave the machine alone meanwhile"
     ));
     let spinner = output.spinner(&format!("measuring {name}"));
-    let rows: Vec<BenchRow> = program.ask(&[name, "--json"])?;
+    let rows: Vec<BenchRow> = program.ask(&arguments)?;
     spinner.finish_and_clear();
     match output {
         Output::Json => println!("{}", crate::json(&rows)),

@@ -11,6 +11,7 @@ mod http;
 mod job;
 mod links;
 mod log;
+mod loopback;
 mod measure;
 mod overlay;
 mod page;
@@ -20,7 +21,7 @@ mod site;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use holdfast_record::worker::BenchRow;
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 /// The allocator of the binary `seeds`, whose speed is asked for.
 #[global_allocator]
@@ -44,6 +45,9 @@ struct Cli {
     /// Run this seed of raft-kv in the full lane and print its record, for `sim`: the lane wants a process for each.
     #[arg(long, value_name = "SEED")]
     full_seed: Option<u64>,
+    /// An environment of Python that has libtorrent, for `kademlia`.
+    #[arg(long, value_name = "FOLDER")]
+    libtorrent: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -70,8 +74,10 @@ enum Bench {
     Page,
     /// A job of 100,000 links: memory, and pages of results.
     Job,
-    /// Lookups in overlays of the DHT, and what they cost to simulate.
+    /// Lookups in overlays of the DHT and what they cost to simulate; and on loopback, beside libtorrent.
     Kademlia,
+    /// What of it is on loopback.
+    Loopback,
 }
 
 fn main() -> ExitCode {
@@ -96,6 +102,7 @@ fn main() -> ExitCode {
             Err(error) => failure(error.as_ref()),
         };
     }
+    let libtorrent = cli.libtorrent.as_deref();
     let rows = match cli.name {
         Some(Bench::Sim) => sim::rows(),
         Some(Bench::Log) => log::rows(),
@@ -103,7 +110,9 @@ fn main() -> ExitCode {
         Some(Bench::Http) => http::rows(),
         Some(Bench::Page) => page::rows(),
         Some(Bench::Job) => job::rows(),
-        Some(Bench::Kademlia) => overlay::rows(),
+        Some(Bench::Kademlia) => loopback::rows(libtorrent)
+            .and_then(|rows| Ok(rows.into_iter().chain(overlay::rows()?).collect())),
+        Some(Bench::Loopback) => loopback::rows(libtorrent),
         None => Err("say what to measure".into()),
     };
     let printed = rows.and_then(|rows| match cli.json {

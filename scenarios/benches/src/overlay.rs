@@ -94,6 +94,8 @@ struct Row {
     events: u64,
     events_per_cpu_second: f64,
     build_cpu_seconds: f64,
+    /// Of everything that happened: equal for equal seeds.
+    digest: String,
 }
 
 /// How values are spread.
@@ -180,7 +182,7 @@ impl Case {
     fn measure(&self) -> Result<Row> {
         let (mut ends, mut events, mut cpu, mut build_cpu) = (Vec::new(), 0, 0.0, 0.0);
         let (mut bytes, mut resident, mut contacts) = (0.0, 0.0, 0.0);
-        let mut round = 0;
+        let (mut round, mut digest) = (0, 0u64);
         while (ends.len() as u32) < self.lookups {
             let before = resident_bytes()?;
             let (mut overlay, seconds) = on_cpu(|| self.build(round));
@@ -189,6 +191,7 @@ impl Case {
             let (done, seconds) = on_cpu(|| look_up(&mut overlay, count));
             cpu += seconds;
             events += overlay.counts().events;
+            digest = digest.rotate_left(1) ^ overlay.hash();
             if round == 0 {
                 resident = resident_bytes()?.saturating_sub(before) as f64 / f64::from(self.nodes);
                 let alive = overlay.nodes().count() as f64;
@@ -225,6 +228,7 @@ impl Case {
             events,
             events_per_cpu_second: events as f64 / cpu,
             build_cpu_seconds: build_cpu,
+            digest: format!("{digest:016x}"),
         })
     }
 }
@@ -311,7 +315,7 @@ struct Churned {
     good: f64,
     questionable: f64,
     bad: f64,
-    row: Option<Row>,
+    digest: String,
 }
 
 fn churn(case: &Case, minutes: u64) -> Result<Churned> {
@@ -343,7 +347,7 @@ fn churn(case: &Case, minutes: u64) -> Result<Churned> {
         good: mean(|health| health.good),
         questionable: mean(|health| health.questionable),
         bad: mean(|health| health.bad),
-        row: None,
+        digest: format!("{:016x}", overlay.hash()),
     })
 }
 
@@ -461,6 +465,18 @@ pub fn rows() -> Result<Vec<BenchRow>> {
                 "",
             ));
         }
+    }
+    for (percent, paths) in [(10, 1), (10, 4), (25, 1), (25, 4)] {
+        let misled = holdfast_scenarios::kademlia::among_sybils(2_000, percent, paths, 2_000, 1);
+        rows.push(alone(
+            &format!("2,000 nodes, {percent} % of them sybils, {paths} paths, right"),
+            100.0 - misled.missed as f64 * 100.0 / misled.ended as f64,
+            "%",
+            &format!(
+                "{} lookups, {:.0} queries and replies, each sybil names its accomplices under ids close to whatever is asked for",
+                misled.ended, misled.messages
+            ),
+        ));
     }
     let churned = churn(&Case::new(10_000, 0, &arguments), 60)?;
     let note = format!(

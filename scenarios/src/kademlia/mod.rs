@@ -18,11 +18,12 @@ use crate::{
     Outcome, Run, Scenario,
     raft_kv::{cpu_ns, failure, panics::without_panic},
 };
+use holdfast_kademlia::Config;
 use holdfast_record::{
     Lane, SeedRecord,
     worker::{LaneInfo, ScenarioInfo},
 };
-use holdfast_sim::overlay::{BEGIN, Overlay};
+use holdfast_sim::overlay::{BEGIN, Ids, Links, Overlay};
 
 /// The scenario.
 pub struct Kademlia;
@@ -101,6 +102,41 @@ impl Scenario for Kademlia {
             Lane::Fast => run_fast(run),
             Lane::Full => full::run(run),
         }
+    }
+}
+
+/// Lookups among liars, as the benchmark counts them.
+#[derive(Clone, Copy, Debug)]
+pub struct Misled {
+    /// Lookups that ended.
+    pub ended: u64,
+    /// Of these, that did not reach the closest node that does not lie.
+    pub missed: u64,
+    /// Queries and answers of one, the mean.
+    pub messages: f64,
+}
+
+/// Looks up random ids among `nodes`, of which so many percent are sybils: each names its accomplices under ids close
+/// to whatever is asked for, and they answer under them.
+pub fn among_sybils(nodes: u32, percent: u32, paths: usize, lookups: u32, seed: u64) -> Misled {
+    let chosen = choose::Chosen {
+        nodes,
+        is_grown: false,
+        config: Config {
+            paths,
+            ..Config::default()
+        },
+        links: Links::default(),
+        ids: Ids::Random,
+        network_bits: 0,
+        trial: choose::Trial::Liars(percent, vec![liars::Lie::Sybil]),
+        lookups,
+    };
+    let tally = trial::Run::new(seed, chosen, true).measure(lookups);
+    Misled {
+        ended: tally.ended,
+        missed: tally.missed,
+        messages: tally.messages as f64 / tally.ended.max(1) as f64,
     }
 }
 

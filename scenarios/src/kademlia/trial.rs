@@ -426,7 +426,7 @@ impl Run {
     }
 
     /// Makes so many lookups, and holds them against what is expected.
-    fn look(&mut self, count: u32, expected: Option<Expected>) {
+    fn look(&mut self, count: u32, expected: Option<Expected>) -> Tally {
         for _ in 0..count {
             self.begin();
             self.advance(PACE);
@@ -437,6 +437,14 @@ impl Run {
             let checked = tally.check(&expected);
             self.heed(checked);
         }
+        tally
+    }
+
+    /// What comes of so many lookups, once nodes know round trips.
+    pub fn measure(&mut self, lookups: u32) -> Tally {
+        self.build();
+        self.look(ASKERS as u32 * 2, None);
+        self.look(lookups, None)
     }
 
     fn begin(&mut self) {

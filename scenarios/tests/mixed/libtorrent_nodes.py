@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import random
 import sys
 import time
 
@@ -48,9 +50,15 @@ def wait(session, kind, matches):
     return None
 
 
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 class Network:
     def __init__(self):
         self.sessions = []
+        self.resident = resident()
 
     def start(self, addresses):
         for address in addresses:
@@ -122,6 +130,39 @@ class Network:
         found = wait(session, lt.dht_get_peers_reply_alert, lambda alert: alert.info_hash == info_hash)
         peers = found.peers() if found else []
         return {"peers": [f"{host}:{port}" for host, port in peers]}
+
+
+    def look_up(self, count, callers):
+        """Looks for items that nobody has: so many, of which so many at a time, from one session after another."""
+        for session in self.sessions:
+            # Alerts cost time, and no others are of interest.
+            session.apply_settings({"alert_mask": int(lt.alert.category_t.dht_notification)})
+            session.pop_alerts()
+        under_way, took, begun = {}, [], 0
+        cpu, wall = time.process_time(), time.monotonic()
+        while len(took) < count:
+            while begun < count and len(under_way) < callers:
+                target = random.randbytes(20)
+                under_way[target] = (begun % len(self.sessions), time.monotonic())
+                self.sessions[begun % len(self.sessions)].dht_get_immutable_item(lt.sha1_hash(target))
+                begun += 1
+            for node in {node for node, _ in under_way.values()}:
+                for alert in self.sessions[node].pop_alerts():
+                    if isinstance(alert, lt.dht_immutable_item_alert):
+                        _, began = under_way.pop(alert.target.to_bytes(), (None, None))
+                        if began is not None:
+                            took.append((time.monotonic() - began) * 1e3)
+            time.sleep(0.0002)
+        cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+        took.sort()
+        return {
+            "lookups": count,
+            "cpu_seconds": cpu,
+            "seconds": wall,
+            "median_ms": took[len(took) // 2],
+            "p95_ms": took[len(took) * 95 // 100],
+            "bytes_per_node": (resident() - self.resident) / len(self.sessions),
+        }
 
 
 def text_of(item):

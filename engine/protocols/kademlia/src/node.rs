@@ -1,8 +1,10 @@
 //! A node of the DHT in one address family: asks, answers, and keeps its table.
 
+mod upkeep;
+
 use crate::{
     Id,
-    config::{Config, MINUTE, Mutant, Nanos, SECOND},
+    config::{Config, Mutant, Nanos},
     items::ItemStore,
     krpc::{
         Body, Call, Contact, Endpoint, ErrorReply, ITEM_REPLY_LIMIT_BYTES, Message, Query,
@@ -24,15 +26,6 @@ use thiserror::Error;
 
 /// Most addresses of nodes to begin with that are remembered.
 pub const MAX_SEEDS: usize = 32;
-/// How long a node that knows fewer than k who live waits before it tries to become known again, at first and at most.
-/// Of nodes that join at the same time the first ones find few.
-const REJOIN: (Nanos, Nanos) = (5 * SECOND, 5 * MINUTE);
-/// When a node looks itself up again, the first time after its start and then every time. Whoever came while its neighbours
-/// could not hear it, or knew nobody yet themselves, becomes known to them (libtorrent: every ten minutes).
-const OWN_LOOKUP: (Nanos, Nanos) = (10 * SECOND, 15 * MINUTE);
-/// How many of those that are taken for dead are asked then whether they live: after a partition of the network nobody
-/// else would find its other side again.
-const REVIVALS: usize = 4;
 /// Bytes that a query is made long, so that the answer need not be longer: 8 contacts of IPv4, a token, addresses.
 pub(crate) const QUERY_BYTES: usize = 320;
 /// The same where peers are hoped for: some fifty of IPv4.
@@ -108,8 +101,8 @@ impl<A: Endpoint> Node<A> {
             seeds: Vec::new(),
             joining: None,
             rejoin_at: Nanos::MAX,
-            rejoin_pause: REJOIN.0,
-            own_at: now + OWN_LOOKUP.0,
+            rejoin_pause: upkeep::REJOIN.0,
+            own_at: now + upkeep::OWN_LOOKUP.0,
         }
     }
 
@@ -168,39 +161,6 @@ impl<A: Endpoint> Node<A> {
             }
         }
         self.rejoin(now, rng, out);
-    }
-
-    /// Asks those to begin with, and whoever it has known.
-    fn rejoin(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
-        self.rejoin_at = now + self.rejoin_pause;
-        self.rejoin_pause = (self.rejoin_pause * 2).min(REJOIN.1);
-        for seed in self.seeds.clone() {
-            if !self.rpcs.asks(seed) {
-                let call = Call::FindNode {
-                    target: self.id,
-                    want: None,
-                };
-                self.ask(now, (seed, None), Purpose::Seed, call, rng, out);
-            }
-        }
-        if !self.table.is_empty() {
-            self.look_up_own(now, rng, out);
-        }
-    }
-
-    fn look_up_own(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
-        if self.lookups.iter().any(|(why, _)| *why == Why::Join) {
-            return;
-        }
-        let target = self.id;
-        self.begin(
-            now,
-            Why::Join,
-            target,
-            Request::FindNode { target },
-            rng,
-            out,
-        );
     }
 
     /// Begins a lookup; how it goes is told by events that have its name.
@@ -293,54 +253,6 @@ impl<A: Endpoint> Node<A> {
         }
         self.peers.expire(now);
         self.items.expire(now);
-    }
-
-    /// Becomes known to its neighbours, and asks some of those that are taken for dead whether they are back.
-    fn look_around(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
-        // Those that were started together do not ask together for ever.
-        let early = u64::from(rng.next_u32()) % (OWN_LOOKUP.1 / 10);
-        self.own_at = now + OWN_LOOKUP.1 - early;
-        if Mutant::NoSecondBootstrap.is_in(self.config.mutant) && self.table.is_deserted() {
-            return;
-        }
-        let bad: Vec<Contact<A>> = self.table.bad().collect();
-        let first = rng.next_u32() as usize;
-        for place in 0..bad.len().min(REVIVALS) {
-            let contact = bad[first.wrapping_add(place) % bad.len()];
-            if !self.rpcs.asks(contact.address) {
-                self.ping(now, contact, rng, out);
-            }
-        }
-        if !self.table.is_empty() {
-            let target = self.id;
-            let request = Request::FindNode { target };
-            self.begin(now, Why::Refresh, target, request, rng, out);
-        }
-    }
-
-    /// Looks for somebody new in a bucket that has been silent.
-    fn refresh(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
-        let config = self.config.clone();
-        while let Some(depth) = self.table.take_stale(now, &config) {
-            let target = self.target_in(depth, rng);
-            self.begin(
-                now,
-                Why::Refresh,
-                target,
-                Request::FindNode { target },
-                rng,
-                out,
-            );
-        }
-        self.become_known(now);
-    }
-
-    fn target_in(&self, depth: u32, rng: &mut dyn RngCore) -> Id {
-        let mut rng = rng;
-        match depth >= self.table.depth() {
-            true => self.id.random_with_prefix(depth, &mut rng),
-            false => self.id.random_at_depth(depth, &mut rng).unwrap_or(self.id),
-        }
     }
 
     /// A datagram has come.
@@ -547,18 +459,11 @@ impl<A: Endpoint> Node<A> {
         let was_deserted = self.table.is_deserted();
         let heard = self.table.heard(now, contact, took, &config);
         if was_deserted || heard == Heard::Entered {
-            self.rejoin_pause = REJOIN.0;
+            self.rejoin_pause = upkeep::REJOIN.0;
             self.become_known(now);
         }
         if let Heard::Spare(Some(silent)) = heard {
             self.ping(now, silent, rng, out);
-        }
-    }
-
-    /// Sees to it that a node that knows few tries to know more.
-    fn become_known(&mut self, now: Nanos) {
-        if self.rejoin_at == Nanos::MAX && self.table.is_sparse(self.config.k) {
-            self.rejoin_at = now + self.rejoin_pause;
         }
     }
 
@@ -598,7 +503,7 @@ impl<A: Endpoint> Node<A> {
         match rpc.purpose {
             Purpose::Step(lookup) => {
                 // Unless it is being asked once more.
-                if !self.rpcs.asks_for(rpc.to, rpc.purpose) {
+                if !self.rpcs.asks_again(&rpc) {
                     self.mark(lookup, &rpc, State::Failed);
                 }
                 self.advance(now, lookup, rng, out);
@@ -762,25 +667,6 @@ impl<A: Endpoint> Node<A> {
             }
             Why::Refresh => self.fill_next(now, rng, out),
         }
-    }
-
-    /// After a start the buckets far away are filled, one after another (Maymounkov and Mazières 2002, section 2.3).
-    fn fill_next(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
-        let Some(depth) = self.joining else { return };
-        if depth >= self.table.depth() {
-            self.joining = None;
-            return;
-        }
-        self.joining = Some(depth + 1);
-        let target = self.target_in(depth, rng);
-        self.begin(
-            now,
-            Why::Refresh,
-            target,
-            Request::FindNode { target },
-            rng,
-            out,
-        );
     }
 
     /// What must hold whatever happens.
