@@ -15,8 +15,9 @@ pub const ENDS_WITHIN: u64 = 60 * SECOND;
 const LEAST_PATIENCE: u64 = 100 * MS;
 /// Whoever is new in the overlay is not yet expected to be known.
 const KNOWN_AFTER: u64 = 3 * MINUTE;
-/// Bytes that a node may take when it does nothing out of the ordinary.
-pub const NODE_BYTES: usize = 32 << 10;
+/// Bytes that a node may take when it does nothing out of the ordinary. One that is cut off refreshes all its buckets at
+/// once, and lists everybody that it knows for each.
+pub const NODE_BYTES: usize = 48 << 10;
 /// Datagrams that a node sends in a second when it is asked nothing, on average.
 pub const IDLE_RATE: f64 = 1.0;
 /// Events that may wait for each node: wakes, stale ones, the end of its session.

@@ -13,7 +13,7 @@ use crate::{
     config::{Config, Mutant, Nanos, distance},
     item::{self, Found, ItemError, MutableItem},
     krpc::{AnnouncedPort, Call, Contact, Endpoint, Item, MutablePut, Put, Reply},
-    output::{Event, LookupId, Outbox, Step},
+    output::{Event, Finished, LookupId, Outbox, Step},
 };
 
 /// Most candidates that a path keeps which were not asked yet, in multiples of k: as many as liars may name closer ones
@@ -429,6 +429,37 @@ impl<A: Endpoint> Lookup<A> {
         answered.sort_unstable_by_key(|candidate| candidate.distance);
         answered.truncate(config.k);
         answered
+    }
+
+    /// Somebody has refused to store something, and gave this number.
+    pub fn refused(&mut self, number: i64) {
+        match self.refusals.iter_mut().find(|(known, _)| *known == number) {
+            Some((_, count)) => *count += 1,
+            None => self.refusals.push((number, 1)),
+        }
+    }
+
+    /// How it ended.
+    pub fn finished(&self, now: Nanos, config: &Config) -> Finished<A> {
+        let closest = self.closest(config);
+        let nearest = closest.first().and_then(|closest| closest.step);
+        let (hops, path) = self.way_to(nearest);
+        let nearest = nearest.and_then(|step| self.steps[usize::from(step)].answered_after);
+        Finished {
+            lookup: self.id,
+            target: self.target,
+            closest: closest.into_iter().map(|c| c.contact).collect(),
+            steps: self.steps.clone(),
+            replies: self.replies,
+            took: now - self.began,
+            found_after: self.found_after,
+            nearest_after: nearest.unwrap_or(self.found_after),
+            path,
+            hops,
+            stored: self.stored,
+            refusals: self.refusals.clone(),
+            is_cut_short: self.is_cut_short,
+        }
     }
 
     /// Who is to store something, and the token that each has given out.

@@ -10,7 +10,7 @@ use crate::{
     },
     limiter::Limiter,
     lookup::{Lookup, Request, Stage, State, Token},
-    output::{Event, Finished, LookupId, Outbox},
+    output::{Event, LookupId, Outbox},
     peers::PeerStore,
     proven::Proven,
     rpc::{Overdue, Purpose, Rpc, Rpcs},
@@ -24,7 +24,9 @@ use thiserror::Error;
 
 /// Most addresses of nodes to begin with that are remembered.
 pub const MAX_SEEDS: usize = 32;
-/// How long a node with nobody to ask waits before it tries those again that it knew, at first and at most.
+/// How long a node that knows fewer than k who live waits before it tries to become known again, at first and at most.
+/// Of nodes that join at the same time the first ones find few, and not all are heard by those that they join: so each
+/// does it a second time whatever it knows.
 const REJOIN: (Nanos, Nanos) = (5 * SECOND, 5 * MINUTE);
 /// Bytes that a query is made long, so that the answer need not be longer: 8 contacts of IPv4, a token, addresses.
 pub(crate) const QUERY_BYTES: usize = 320;
@@ -78,6 +80,8 @@ pub struct Node<A> {
     joining: Option<u32>,
     rejoin_at: Nanos,
     rejoin_pause: Nanos,
+    /// It has joined once.
+    is_new: bool,
 }
 
 impl<A: Endpoint> Node<A> {
@@ -100,6 +104,7 @@ impl<A: Endpoint> Node<A> {
             joining: None,
             rejoin_at: Nanos::MAX,
             rejoin_pause: REJOIN.0,
+            is_new: false,
         }
     }
 
@@ -157,6 +162,7 @@ impl<A: Endpoint> Node<A> {
                 self.seeds.push(*seed);
             }
         }
+        self.is_new = true;
         self.rejoin(now, rng, out);
     }
 
@@ -270,8 +276,13 @@ impl<A: Endpoint> Node<A> {
         if now >= self.rejoin_at {
             self.rejoin_at = Nanos::MAX;
             let gives_up = Mutant::NoSecondBootstrap.is_in(self.config.mutant);
-            if self.table.is_deserted() && !gives_up {
+            let was_new = std::mem::take(&mut self.is_new);
+            if self.table.is_sparse(self.config.k) && !gives_up {
                 self.rejoin(now, rng, out);
+            } else if was_new {
+                let target = self.id;
+                let request = Request::FindNode { target };
+                self.begin(now, Why::Refresh, target, request, rng, out);
             }
         }
         if now >= self.table.stale_at() {
@@ -295,9 +306,7 @@ impl<A: Endpoint> Node<A> {
                 out,
             );
         }
-        if self.table.is_deserted() && self.rejoin_at == Nanos::MAX {
-            self.rejoin_at = now;
-        }
+        self.become_known(now);
     }
 
     fn target_in(&self, depth: u32, rng: &mut dyn RngCore) -> Id {
@@ -499,10 +508,22 @@ impl<A: Endpoint> Node<A> {
         out: &mut Outbox<A>,
     ) {
         let config = self.config.clone();
-        if let Heard::Spare(Some(silent)) = self.table.heard(now, contact, took, &config) {
+        let was_deserted = self.table.is_deserted();
+        let heard = self.table.heard(now, contact, took, &config);
+        if was_deserted || heard == Heard::Entered {
+            self.rejoin_pause = REJOIN.0;
+            self.become_known(now);
+        }
+        if let Heard::Spare(Some(silent)) = heard {
             self.ping(now, silent, rng, out);
         }
-        self.rejoin_pause = REJOIN.0;
+    }
+
+    /// Sees to it that a node that knows few tries to know more.
+    fn become_known(&mut self, now: Nanos) {
+        if self.rejoin_at == Nanos::MAX && self.table.is_sparse(self.config.k) {
+            self.rejoin_at = now + self.rejoin_pause;
+        }
     }
 
     fn overdue(
@@ -549,9 +570,7 @@ impl<A: Endpoint> Node<A> {
             Purpose::Store(lookup) => self.store_ended(now, lookup, Some(0), rng, out),
             Purpose::Ping | Purpose::Seed => {}
         }
-        if self.table.is_deserted() && self.rejoin_at == Nanos::MAX {
-            self.rejoin_at = now + self.rejoin_pause;
-        }
+        self.become_known(now);
     }
 
     /// Whether a lookup wants an item, not only who may store it.
@@ -759,34 +778,3 @@ impl<A: Endpoint> Node<A> {
 
 /// Most contacts of one reply that are looked at.
 const MAX_NAMED: usize = 32;
-
-impl<A: Endpoint> Lookup<A> {
-    fn refused(&mut self, number: i64) {
-        match self.refusals.iter_mut().find(|(known, _)| *known == number) {
-            Some((_, count)) => *count += 1,
-            None => self.refusals.push((number, 1)),
-        }
-    }
-
-    fn finished(&self, now: Nanos, config: &Config) -> Finished<A> {
-        let closest = self.closest(config);
-        let nearest = closest.first().and_then(|closest| closest.step);
-        let (hops, path) = self.way_to(nearest);
-        let nearest = nearest.and_then(|step| self.steps[usize::from(step)].answered_after);
-        Finished {
-            lookup: self.id,
-            target: self.target,
-            closest: closest.into_iter().map(|c| c.contact).collect(),
-            steps: self.steps.clone(),
-            replies: self.replies,
-            took: now - self.began,
-            found_after: self.found_after,
-            nearest_after: nearest.unwrap_or(self.found_after),
-            path,
-            hops,
-            stored: self.stored,
-            refusals: self.refusals.clone(),
-            is_cut_short: self.is_cut_short,
-        }
-    }
-}

@@ -515,6 +515,12 @@ impl<A: Endpoint> Table<A> {
         self.entries.iter().all(Entry::is_bad)
     }
 
+    /// Whether fewer than `k` in it answer.
+    pub fn is_sparse(&self, k: usize) -> bool {
+        let alive = self.entries.iter().filter(|entry| !entry.is_bad());
+        alive.take(k).count() < k
+    }
+
     /// What must hold whatever happens.
     ///
     /// # Panics
