@@ -1,7 +1,7 @@
 //! What is asked of lookups, of tables, and of the overlay as a whole.
 
 use super::{World, choose::Chosen, liars::Lie};
-use holdfast_kademlia::{Finished, Id, secure_id};
+use holdfast_kademlia::{Finished, Id, Step, secure_id};
 use holdfast_sim::check::Violation;
 use std::{collections::BTreeMap, net::SocketAddrV4};
 
@@ -235,17 +235,34 @@ pub fn check_end(node: u32, end: &Finished<SocketAddrV4>, world: &World) -> Resu
     let mut asked: Vec<_> = end
         .steps
         .iter()
-        .map(|step| (step.contact.address, step.contact.id, step.asked_after))
+        .map(|step| {
+            let Step { contact, .. } = step;
+            (
+                contact.address,
+                step.asked_after,
+                contact.id,
+                step.answered_after,
+            )
+        })
         .collect();
     asked.sort_unstable();
     for asked in asked.chunk_by(|a, b| a.0 == b.0) {
-        // Who is silent is asked once more, and not at once.
-        let is_patient =
-            |two: &[(_, Id, u64)]| two[0].1 == two[1].1 && two[1].2 - two[0].2 >= LEAST_PATIENCE;
-        if asked.len() > 2 || !asked.windows(2).all(is_patient) {
+        // Who is silent is asked once more, and not at once; and once more where somebody else answered than was named.
+        let is_right = |two: &[(_, u64, Id, Option<u64>)]| match two[0].2 == two[1].2 {
+            true => two[1].1 - two[0].1 >= LEAST_PATIENCE,
+            false => two[0].3.is_none(),
+        };
+        if asked.len() > 3 || !asked.windows(2).all(is_right) {
             let message = format!("a lookup asked {} {} times", asked[0].0, asked.len());
             return Err(Violation::new("lookup-result", message).at(node));
         }
+    }
+    let mut ids: Vec<_> = asked.iter().map(|asked| (asked.2, asked.0)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if !ids.is_sorted_by(|a, b| a.0 < b.0) {
+        let message = "a lookup asked one id at two addresses".to_owned();
+        return Err(Violation::new("lookup-result", message).at(node));
     }
     Ok(())
 }

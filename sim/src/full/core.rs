@@ -131,6 +131,8 @@ pub(super) enum Machine {
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) ip: IpAddr,
+    /// Its address in IPv6, in a network of its own.
+    pub(super) ip6: IpAddr,
     pub(super) machine: Machine,
     pub(super) incarnation: u32,
     pub(super) gate: Arc<Gate>,
@@ -153,6 +155,8 @@ pub(super) struct Node {
     pub(super) connections: u64,
     /// How many generators each purpose has asked for in this incarnation.
     pub(super) generators: BTreeMap<String, u64>,
+    /// Tasks of its processes that have not ended.
+    pub(super) tasks: u64,
     pub(super) on_panic: OnPanic,
     pub(super) process: madsim::runtime::NodeHandle,
     pub(super) init: Init,
@@ -331,9 +335,14 @@ impl Core {
     }
 
     /// Counts a task; true now and then, when the executor should forget those that have ended.
-    pub(super) fn count_task(&mut self) -> bool {
+    pub(super) fn count_task(&mut self, node: u32) -> bool {
+        self.nodes[node as usize].tasks += 1;
         self.spawned += 1;
         self.spawned.is_multiple_of(TASKS_BETWEEN_SWEEPS)
+    }
+
+    pub(super) fn task_ended(&mut self, node: u32) {
+        self.nodes[node as usize].tasks -= 1;
     }
 
     pub(super) fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -400,7 +409,9 @@ impl Core {
     ) -> u32 {
         let number = self.nodes.len() as u32;
         let ip = World::ip(number);
+        let ip6 = World::ip6(number);
         self.addresses.insert(ip, number);
+        self.addresses.insert(ip6, number);
         let before = self.names.insert(name.to_owned(), vec![ip]);
         assert!(before.is_none(), "two machines are called `{name}`");
         let profile = self.plan.clocks.get(number as usize).copied();
@@ -410,6 +421,7 @@ impl Core {
         self.nodes.push(Node {
             name: name.to_owned(),
             ip,
+            ip6,
             machine: Machine::Running,
             incarnation: 1,
             gate: Arc::new(Gate::new(number, 1)),
@@ -425,6 +437,7 @@ impl Core {
             next_port: Core::FIRST_EPHEMERAL,
             connections: 0,
             generators: BTreeMap::new(),
+            tasks: 0,
             on_panic: OnPanic::default(),
             process,
             init,

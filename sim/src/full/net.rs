@@ -74,13 +74,14 @@ impl Core {
     fn source_ip(&self, from: u32, to: IpAddr) -> IpAddr {
         match to.is_loopback() {
             true => to,
+            false if to.is_ipv6() => self.nodes[from as usize].ip6,
             false => self.nodes[from as usize].ip,
         }
     }
 
     fn check_bindable(&self, node: u32, ip: IpAddr) -> io::Result<()> {
-        let own = self.nodes[node as usize].ip;
-        match ip == own || ip.is_unspecified() || ip.is_loopback() {
+        let node = &self.nodes[node as usize];
+        match ip == node.ip || ip == node.ip6 || ip.is_unspecified() || ip.is_loopback() {
             true => Ok(()),
             false => Err(ErrorKind::AddrNotAvailable.into()),
         }

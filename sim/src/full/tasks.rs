@@ -98,6 +98,7 @@ impl ProcessTask {
                 .process_panicked(&self.gate, self.name, &panic_text(&*payload));
         }
         if had_one {
+            self.world.with(|core| core.task_ended(self.gate.node));
             finish(&self.outcome, end);
         }
     }
@@ -118,6 +119,7 @@ pub(super) fn spawn(
     future: BoxFuture<'static, ()>,
 ) -> TaskHandle {
     let outcome = SharedOutcome::default();
+    let is_sweep_due = world.with(|core| core.count_task(gate.node));
     let task = ProcessTask {
         world: world.clone(),
         gate: gate.clone(),
@@ -132,7 +134,7 @@ pub(super) fn spawn(
             abort: None,
         });
     }
-    if world.with(|core| core.count_task()) {
+    if is_sweep_due {
         // madsim remembers every task that ever was until somebody asks how many there are.
         madsim::runtime::Handle::current().metrics().num_tasks();
     }

@@ -11,7 +11,7 @@ use holdfast_host::{BoxFuture, Host};
 use holdfast_record::{Failure, Timeline, TimelineEvent};
 use std::{
     future::Future,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -75,6 +75,13 @@ impl World {
     pub fn ip(number: u32) -> IpAddr {
         let [_, high, middle, low] = (number + 1).to_be_bytes();
         Ipv4Addr::new(10, high, middle, low).into()
+    }
+
+    /// The IPv6 address of machine `number`: a unique local one (RFC 4193), in a network (64 bits) of its own. Names are
+    /// not resolved to it, and a port is taken in both families at once.
+    pub fn ip6(number: u32) -> IpAddr {
+        let [high, low] = [(number + 1) >> 16, (number + 1) & 0xffff].map(|half| half as u16);
+        Ipv6Addr::new(0xfd00, 0, high, low, 0, 0, 0, 1).into()
     }
 
     /// Creates the next of the machines that the plan's faults strike, and starts its process: `init` is handed the
@@ -264,6 +271,11 @@ impl World {
     /// Whether the node's process is alive (running or paused).
     pub fn is_running(&self, node: u32) -> bool {
         self.gate(node).is_alive()
+    }
+
+    /// How many tasks of the node's process have not ended, its main one included.
+    pub fn tasks(&self, node: u32) -> u64 {
+        self.with(|core| core.nodes[node as usize].tasks)
     }
 
     /// Says what the node's process is at present (`leader`, `follower`, ...) and its term: for the timeline, and for

@@ -110,6 +110,7 @@ impl DhtSection {
             save_interval: self.save_interval,
             patience: self.patience,
             is_direct: false,
+            mutant: None,
         }
     }
 }

@@ -127,6 +127,8 @@ pub enum Mutant {
     LastItemTold,
     /// What is to be stored is stored at the closest node alone.
     StoredAtOne,
+    /// A table that was saved is taken though its checksum does not match.
+    TableUnchecked,
     /// One of what a node stores.
     Store(StoreMutant),
     /// One of how datagrams are read.

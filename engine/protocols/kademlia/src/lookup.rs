@@ -156,6 +156,8 @@ pub(crate) struct Candidate<A> {
     pub is_asked_again: bool,
     /// The step whose answer named it.
     pub named_by: Option<u16>,
+    /// It has said itself who it is, when somebody else was looked for at its address.
+    pub has_shown: bool,
     pub token: Token,
 }
 
@@ -226,12 +228,36 @@ impl<A: Endpoint> Lookup<A> {
         }
     }
 
-    /// Whether somebody has named it before, or one at its address.
+    /// Whether somebody has named it before, or another has answered at its address. One that was only named there may be
+    /// gone, or never have been.
     pub fn is_known(&self, contact: &Contact<A>) -> bool {
-        self.paths
-            .iter()
-            .flatten()
-            .any(|known| known.contact.id == contact.id || known.contact.address == contact.address)
+        self.paths.iter().flatten().any(|known| {
+            let is_there = known.contact.address == contact.address;
+            known.contact.id == contact.id || (is_there && known.state == State::Answered)
+        })
+    }
+
+    /// Whether somebody was asked at this address already.
+    fn is_asked(&self, address: A) -> bool {
+        let mut all = self.paths.iter().flatten();
+        all.any(|known| known.contact.address == address && known.state != State::Fresh)
+    }
+
+    /// Where `meant` was asked there is another, who has said so. It is believed once an address: whoever says something else
+    /// each time is not asked for ever.
+    pub fn shown(&mut self, meant: &Contact<A>, contact: Contact<A>, config: &Config) {
+        let Some((path, place)) = self.find(meant) else {
+            return;
+        };
+        let mut all = self.paths.iter().flatten();
+        if all.any(|known| known.has_shown && known.contact.address == contact.address) {
+            return;
+        }
+        let named_by = self.paths[path][place].named_by;
+        self.offer(path, contact, named_by, config);
+        if let Some((path, place)) = self.find(&contact) {
+            self.paths[path][place].has_shown = true;
+        }
     }
 
     /// Somebody has named a node.
@@ -264,6 +290,7 @@ impl<A: Endpoint> Lookup<A> {
                 step: None,
                 is_asked_again: false,
                 named_by,
+                has_shown: false,
                 token: Token::None,
             },
         );
@@ -320,6 +347,13 @@ impl<A: Endpoint> Lookup<A> {
             let Some(next) = next.or_else(again) else {
                 continue;
             };
+            let candidate = &self.paths[path][next];
+            let is_named = candidate.state == State::Fresh && !candidate.has_shown;
+            if is_named && self.is_asked(candidate.contact.address) {
+                // One address is asked once, however many are said to be there.
+                self.paths[path][next].state = State::Failed;
+                return self.next(now, config);
+            }
             if self.steps.len() >= config.lookup_queries {
                 self.is_cut_short = true;
                 return None;

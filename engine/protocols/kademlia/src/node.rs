@@ -25,9 +25,14 @@ use thiserror::Error;
 /// Most addresses of nodes to begin with that are remembered.
 pub const MAX_SEEDS: usize = 32;
 /// How long a node that knows fewer than k who live waits before it tries to become known again, at first and at most.
-/// Of nodes that join at the same time the first ones find few, and not all are heard by those that they join: so each
-/// does it a second time whatever it knows.
+/// Of nodes that join at the same time the first ones find few.
 const REJOIN: (Nanos, Nanos) = (5 * SECOND, 5 * MINUTE);
+/// When a node looks itself up again, the first time after its start and then every time. Whoever came while its neighbours
+/// could not hear it, or knew nobody yet themselves, becomes known to them (libtorrent: every ten minutes).
+const OWN_LOOKUP: (Nanos, Nanos) = (10 * SECOND, 15 * MINUTE);
+/// How many of those that are taken for dead are asked then whether they live: after a partition of the network nobody
+/// else would find its other side again.
+const REVIVALS: usize = 4;
 /// Bytes that a query is made long, so that the answer need not be longer: 8 contacts of IPv4, a token, addresses.
 pub(crate) const QUERY_BYTES: usize = 320;
 /// The same where peers are hoped for: some fifty of IPv4.
@@ -80,8 +85,8 @@ pub struct Node<A> {
     joining: Option<u32>,
     rejoin_at: Nanos,
     rejoin_pause: Nanos,
-    /// It has joined once.
-    is_new: bool,
+    /// When it looks itself up.
+    own_at: Nanos,
 }
 
 impl<A: Endpoint> Node<A> {
@@ -104,7 +109,7 @@ impl<A: Endpoint> Node<A> {
             joining: None,
             rejoin_at: Nanos::MAX,
             rejoin_pause: REJOIN.0,
-            is_new: false,
+            own_at: now + OWN_LOOKUP.0,
         }
     }
 
@@ -162,7 +167,6 @@ impl<A: Endpoint> Node<A> {
                 self.seeds.push(*seed);
             }
         }
-        self.is_new = true;
         self.rejoin(now, rng, out);
     }
 
@@ -263,6 +267,7 @@ impl<A: Endpoint> Node<A> {
         let expiry = |at: Option<Nanos>| at.unwrap_or(Nanos::MAX);
         due.min(self.table.stale_at())
             .min(self.rejoin_at)
+            .min(self.own_at)
             .min(expiry(self.peers.next_expiry()))
             .min(expiry(self.items.next_expiry()))
     }
@@ -276,20 +281,41 @@ impl<A: Endpoint> Node<A> {
         if now >= self.rejoin_at {
             self.rejoin_at = Nanos::MAX;
             let gives_up = Mutant::NoSecondBootstrap.is_in(self.config.mutant);
-            let was_new = std::mem::take(&mut self.is_new);
             if self.table.is_sparse(self.config.k) && !gives_up {
                 self.rejoin(now, rng, out);
-            } else if was_new {
-                let target = self.id;
-                let request = Request::FindNode { target };
-                self.begin(now, Why::Refresh, target, request, rng, out);
             }
+        }
+        if now >= self.own_at {
+            self.look_around(now, rng, out);
         }
         if now >= self.table.stale_at() {
             self.refresh(now, rng, out);
         }
         self.peers.expire(now);
         self.items.expire(now);
+    }
+
+    /// Becomes known to its neighbours, and asks some of those that are taken for dead whether they are back.
+    fn look_around(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
+        // Those that were started together do not ask together for ever.
+        let early = u64::from(rng.next_u32()) % (OWN_LOOKUP.1 / 10);
+        self.own_at = now + OWN_LOOKUP.1 - early;
+        if Mutant::NoSecondBootstrap.is_in(self.config.mutant) && self.table.is_deserted() {
+            return;
+        }
+        let bad: Vec<Contact<A>> = self.table.bad().collect();
+        let first = rng.next_u32() as usize;
+        for place in 0..bad.len().min(REVIVALS) {
+            let contact = bad[first.wrapping_add(place) % bad.len()];
+            if !self.rpcs.asks(contact.address) {
+                self.ping(now, contact, rng, out);
+            }
+        }
+        if !self.table.is_empty() {
+            let target = self.id;
+            let request = Request::FindNode { target };
+            self.begin(now, Why::Refresh, target, request, rng, out);
+        }
     }
 
     /// Looks for somebody new in a bucket that has been silent.
@@ -463,6 +489,16 @@ impl<A: Endpoint> Node<A> {
         let is_who = rpc.id.is_none_or(|id| id == reply.id);
         if !is_who && !Mutant::IdNotCompared.is_in(mutant) {
             // Somebody else lives there. Whoever was meant does not.
+            if let (Purpose::Step(lookup), Some(id)) = (rpc.purpose, rpc.id)
+                && reply.id != self.id
+            {
+                let meant = Contact { id, address: from };
+                let config = self.config.clone();
+                if let Some(lookup) = self.lookup(lookup) {
+                    lookup.shown(&meant, contact, &config);
+                }
+            }
+            self.heard(now, contact, Some(took), rng, out);
             self.lost(now, rpc, rng, out);
             return;
         }

@@ -175,6 +175,12 @@ impl<A: Endpoint> Table<A> {
         self.entries.iter().map(|entry| entry.contact)
     }
 
+    /// Those that are taken for dead.
+    pub fn bad(&self) -> impl Iterator<Item = Contact<A>> + '_ {
+        let bad = self.entries.iter().filter(|entry| entry.is_bad());
+        bad.map(|entry| entry.contact)
+    }
+
     /// How it is.
     pub fn health(&self, now: Nanos) -> Health {
         let mut health = Health {
@@ -229,10 +235,14 @@ impl<A: Endpoint> Table<A> {
             .map_or(RoundTrips::default(), |entry| entry.trips)
     }
 
-    /// Whether a node of this id, which has not proved its address yet, would be taken in: there is room for it.
+    /// Whether a node of this id, which has not proved its address yet, would be taken in: there is room for it, or it was
+    /// taken for dead.
     pub fn has_room_for(&self, id: Id, config: &Config) -> bool {
-        if id == self.own || self.position(id).is_some() {
+        if id == self.own {
             return false;
+        }
+        if let Some(place) = self.position(id) {
+            return self.entries[place].is_bad();
         }
         let bucket = self.bucket_of(id);
         let range = self.range(bucket);

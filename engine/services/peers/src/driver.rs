@@ -3,7 +3,7 @@
 mod lookups;
 
 use crate::{
-    NodeContact, Settings, Status, Traffic,
+    Mutant, NodeContact, Settings, Status, Traffic,
     direct::{Direct, Parcel},
     handle::{Command, DhtError},
     kept::Kept,
@@ -11,8 +11,9 @@ use crate::{
     pending::Pending,
     ready::Ready,
     saves,
+    time::Time,
 };
-use holdfast_host::{BoxFuture, Host, Moment, Sleep};
+use holdfast_host::{BoxFuture, Host, Sleep, TaskHandle};
 use holdfast_kademlia::{Nanos, Node, Outbox};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -45,6 +46,8 @@ const SHORTEST_SLEEP: Nanos = 1_000_000;
 /// Everything that the task has.
 pub(crate) struct Driver {
     host: Host,
+    time: Time,
+    mutant: Option<Mutant>,
     locals: Vec<Local>,
     ready: Arc<Ready>,
     commands: mpsc::Receiver<Command>,
@@ -69,6 +72,8 @@ pub(crate) struct Driver {
     save_at: Nanos,
     saving: Option<BoxFuture<'static, io::Result<()>>>,
     sleep: Option<(Nanos, Sleep)>,
+    /// Another task, which is of no use after this one.
+    helper: Option<TaskHandle>,
 }
 
 impl Driver {
@@ -82,6 +87,7 @@ impl Driver {
     ) -> Driver {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let save_interval = nanos(settings.save_interval);
+        let time = Time::new(&host, settings.mutant);
         Driver {
             direct: settings.is_direct.then(|| Direct::of(&locals)),
             locals,
@@ -101,21 +107,32 @@ impl Driver {
             kept: Kept::default(),
             traffic: Traffic::default(),
             save_at: match settings.directory {
-                Some(_) => host.now().as_nanos().saturating_add(save_interval),
+                Some(_) => time.now().saturating_add(save_interval),
                 None => Nanos::MAX,
             },
             directory: settings.directory.clone(),
             save_interval,
             saving: None,
             sleep: None,
+            helper: None,
+            time,
+            mutant: settings.mutant,
             host,
         }
+    }
+
+    /// A task that ends when this one does: it may be waiting for long.
+    pub fn ends_with(&mut self, helper: TaskHandle) {
+        self.helper = Some(helper);
     }
 
     /// Runs until it is told to stop, or nobody is left who could tell it anything.
     pub async fn run(mut self) {
         self.join(&[]);
         let stopped = poll_fn(|cx| self.turn(cx)).await;
+        if let Some(helper) = self.helper.take() {
+            helper.abort();
+        }
         if let Some(saving) = self.saving.take() {
             let saved = saving.await;
             self.saved(saved);
@@ -132,7 +149,7 @@ impl Driver {
     }
 
     fn now(&self) -> Nanos {
-        self.host.now().as_nanos()
+        self.time.now()
     }
 
     /// Does what there is to do, and says when it is told to stop.
@@ -184,7 +201,7 @@ impl Driver {
         }
         // One that is over earlier than it must be does no harm, and most of them are never waited for to the end.
         if self.sleep.as_ref().is_none_or(|(at, _)| *at > due) {
-            let sleep = self.host.clock.sleep_until(Moment::from_nanos(due));
+            let sleep = self.time.sleep_until(due);
             self.sleep = Some((due, sleep));
         }
         if let Some((_, sleep)) = &mut self.sleep
@@ -454,9 +471,9 @@ impl Driver {
         let tables: Vec<(usize, Vec<u8>)> = locals
             .map(|(number, local)| (number, local.saved().encode()))
             .collect();
-        let host = self.host.clone();
+        let (host, mutant) = (self.host.clone(), self.mutant);
         Some(Box::pin(async move {
-            host.blocking(move |disk| saves::save(disk, &directory, &tables))
+            host.blocking(move |disk| saves::save(disk, &directory, &tables, mutant))
                 .await
         }))
     }

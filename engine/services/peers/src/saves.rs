@@ -1,5 +1,6 @@
 //! Tables on the disk: a file a node, replaced as a whole.
 
+use crate::Mutant;
 use holdfast_host::{Disk, OpenMode, read_file, write_all_at};
 use holdfast_kademlia::{SAVED_LIMIT_BYTES, Saved};
 use std::{
@@ -13,7 +14,12 @@ pub(crate) fn file(directory: &Path, number: usize) -> PathBuf {
 }
 
 /// Reads what was saved of `count` nodes; what is missing or torn is `None`, and said in the log when it is torn.
-pub(crate) fn load(disk: &mut dyn Disk, directory: &Path, count: usize) -> Vec<Option<Saved>> {
+pub(crate) fn load(
+    disk: &mut dyn Disk,
+    directory: &Path,
+    count: usize,
+    mutant: Option<holdfast_kademlia::Mutant>,
+) -> Vec<Option<Saved>> {
     let read = |disk: &mut dyn Disk, number| {
         let path = file(directory, number);
         let fault = |error: &dyn std::fmt::Display| {
@@ -28,7 +34,9 @@ pub(crate) fn load(disk: &mut dyn Disk, directory: &Path, count: usize) -> Vec<O
                 return None;
             }
         };
-        Saved::decode(&bytes).inspect_err(|error| fault(error)).ok()
+        Saved::decode_planted(&bytes, mutant)
+            .inspect_err(|error| fault(error))
+            .ok()
     };
     (0..count).map(|number| read(disk, number)).collect()
 }
@@ -38,11 +46,15 @@ pub(crate) fn save(
     disk: &mut dyn Disk,
     directory: &Path,
     tables: &[(usize, Vec<u8>)],
+    mutant: Option<Mutant>,
 ) -> io::Result<()> {
     disk.create_dir(directory)?;
     for (number, bytes) in tables {
         let path = file(directory, *number);
-        let new = path.with_extension("new");
+        let new = match Mutant::TableInPlace.is_in(mutant) {
+            true => path.clone(),
+            false => path.with_extension("new"),
+        };
         // What an earlier attempt left may be longer.
         match disk.remove(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -52,7 +64,9 @@ pub(crate) fn save(
         let written = write_all_at(disk, handle, 0, bytes).and_then(|()| disk.sync(handle));
         disk.close(handle);
         written?;
-        disk.rename(&new, &path)?;
+        if new != path {
+            disk.rename(&new, &path)?;
+        }
     }
     disk.sync_dir(directory)
 }

@@ -1,3 +1,4 @@
+use crate::Mutant;
 use holdfast_kademlia::{Config, Id};
 use std::{
     net::{IpAddr, SocketAddrV4, SocketAddrV6},
@@ -39,6 +40,8 @@ pub struct Settings {
     /// Whether what one local node sends to another goes straight there, and not through the network. It is right where
     /// many nodes are run for their own sake, and wrong where they are to be as far apart as strangers.
     pub is_direct: bool,
+    /// A bug to plant; has an effect only where debug assertions are on.
+    pub mutant: Option<Mutant>,
 }
 
 impl Default for Settings {
@@ -52,6 +55,7 @@ impl Default for Settings {
             save_interval: Duration::from_secs(300),
             patience: Duration::from_secs(60),
             is_direct: false,
+            mutant: None,
         }
     }
 }

@@ -1,5 +1,5 @@
 use crate::{
-    LocalNode, Settings, SettingsError,
+    LocalNode, Mutant, Settings, SettingsError,
     driver::Driver,
     handle::{COMMANDS, Command, DhtHandle, Known},
     local::{Half, Local, Side},
@@ -51,7 +51,8 @@ impl Dht {
             None => settings.nodes.iter().map(|_| None).collect(),
             Some(directory) => {
                 let count = settings.nodes.len();
-                host.blocking(move |disk| saves::load(disk, &directory, count))
+                let planted = settings.config.mutant;
+                host.blocking(move |disk| saves::load(disk, &directory, count, planted))
                     .await
             }
         };
@@ -65,6 +66,7 @@ impl Dht {
                 ready: &ready,
                 rng: &mut rng,
                 number: number as u32,
+                mutant: settings.mutant,
             };
             locals.push(start.local(node, saved).await?);
         }
@@ -76,12 +78,12 @@ impl Dht {
         let known: Arc<[Known]> = known.collect();
         let (commands, queue) = mpsc::channel(COMMANDS);
         let addresses = settings.bootstrap.clone();
-        let driver = Driver::new(host.clone(), &settings, locals, ready, queue, rng);
-        drop(host.spawn("dht", driver.run()));
+        let mut driver = Driver::new(host.clone(), &settings, locals, ready, queue, rng);
         if !addresses.is_empty() {
             let resolving = resolve(host.clone(), addresses, commands.downgrade());
-            drop(host.spawn("dht-bootstrap", resolving));
+            driver.ends_with(host.spawn("dht-bootstrap", resolving));
         }
+        drop(host.spawn("dht", driver.run()));
         Ok(DhtHandle { commands, known })
     }
 }
@@ -93,12 +95,15 @@ struct Start<'a> {
     ready: &'a Arc<Ready>,
     rng: &'a mut ChaCha8Rng,
     number: u32,
+    mutant: Option<Mutant>,
 }
 
 impl Start<'_> {
     async fn local(&mut self, node: &LocalNode, saved: Option<Saved>) -> Result<Local, StartError> {
         let fits = |id: Id| node.external.is_none_or(|ip| secure_id::is_valid(id, ip));
         let saved_id = saved.as_ref().map(|saved| saved.id).filter(|id| fits(*id));
+        let forgets = Mutant::IdForgotten.is_in(self.mutant);
+        let saved_id = saved_id.filter(|_| !forgets);
         let id = node.id.or(saved_id).unwrap_or_else(|| match node.external {
             Some(ip) => secure_id::generate(ip, self.rng),
             None => Id::random(self.rng),

@@ -28,6 +28,8 @@ struct Network {
     sent: u64,
     /// Nobody is there, and nobody says so.
     dead: BTreeSet<Address>,
+    /// Nothing gets from one half to the other.
+    is_cut: bool,
     events: Vec<(Address, Event<Address>)>,
     rng: ChaCha8Rng,
     out: Outbox<Address>,
@@ -45,6 +47,7 @@ impl Network {
             under_way: BTreeSet::new(),
             sent: 0,
             dead: BTreeSet::new(),
+            is_cut: false,
             events: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             out: Outbox::new(),
@@ -110,7 +113,9 @@ impl Network {
             self.now = self.now.max(next);
             if arrives <= wakes {
                 let (_, _, to, from, bytes) = self.under_way.pop_first().expect("seen above");
-                if self.nodes.contains_key(&to) && !self.dead.contains(&to) {
+                let half = |at: Address| at.ip().octets()[3] % 2;
+                let is_lost = self.is_cut && half(from) != half(to);
+                if self.nodes.contains_key(&to) && !self.dead.contains(&to) && !is_lost {
                     self.with(to, |node, now, rng, out| {
                         node.receive(now, from, &bytes, Sibling::None, rng, out);
                     });
@@ -220,6 +225,54 @@ fn who_was_cut_off_for_long_comes_back() {
 }
 
 #[test]
+fn halves_that_were_apart_for_long_grow_together() {
+    let mut network = Network::joined(9, 60, &Config::default());
+    network.is_cut = true;
+    network.run(network.now + 3 * 3_600 * SECOND);
+    network.is_cut = false;
+    // Twice the time after which each looks itself up.
+    network.run(network.now + 1_860 * SECOND);
+    let all: Vec<Address> = network.nodes.keys().copied().collect();
+    for at in all {
+        let target = Id::random(&mut network.rng);
+        let found = network.look_up(at, target);
+        let expected = network.closest(target, 2);
+        // Nobody finds himself.
+        let expected = expected
+            .into_iter()
+            .find(|id| *id != network.nodes[&at].id());
+        assert_eq!(found.closest.first().map(|c| c.id), expected, "{at}");
+    }
+}
+
+#[test]
+fn who_is_back_under_another_id_is_found_by_those_who_knew_the_old_one() {
+    let config = Config::default();
+    let mut network = Network::joined(10, 60, &config);
+    let back = address(7);
+    let id = Id::random(&mut network.rng);
+    let node = Node::new(id, Arc::new(config), network.now, &mut network.rng);
+    network.nodes.insert(back, node);
+    network.with(back, |node, now, rng, out| {
+        node.join(now, &[address(0)], rng, out)
+    });
+    network.run(network.now + 10 * SECOND);
+    let all: Vec<Address> = network
+        .nodes
+        .keys()
+        .copied()
+        .filter(|at| *at != back)
+        .collect();
+    for at in all {
+        let found = network.look_up(at, id);
+        assert_eq!(found.closest.first().map(|c| c.id), Some(id), "{at}");
+        let mut asked: Vec<Id> = found.steps.iter().map(|step| step.contact.id).collect();
+        asked.sort_unstable();
+        assert!(asked.is_sorted_by(|a, b| a < b), "nobody is asked twice");
+    }
+}
+
+#[test]
 fn one_seed_makes_one_network() {
     let tables = |seed| -> Vec<Contact<Address>> {
         let network = Network::joined(seed, 30, &Config::default());
@@ -296,17 +349,18 @@ fn what_is_stored_is_found_by_whoever_looks_for_it() {
             value,
         })
     };
+    // By one node, which is never among those that it asks: by several, they would be others each time.
     let (_, first) = network.ask(address(9), signed("one", 1, None));
-    let (_, second) = network.ask(address(10), signed("two", 2, Some(1)));
+    let (_, second) = network.ask(address(9), signed("two", 2, Some(1)));
     assert_eq!(
         (first.stored, second.stored),
         (8, 8),
         "{:?}",
         second.refusals
     );
-    let (_, late) = network.ask(address(11), signed("three", 3, Some(1)));
+    let (_, late) = network.ask(address(9), signed("three", 3, Some(1)));
     assert_eq!((late.stored, late.refusals), (0, vec![(301, 8)]));
-    let (_, low) = network.ask(address(12), signed("zero", 0, None));
+    let (_, low) = network.ask(address(9), signed("zero", 0, None));
     assert_eq!((low.stored, low.refusals), (0, vec![(302, 8)]));
     let (told, _) = network.ask(address(50), get(first.target, b"salt", true));
     let Some(Event::Item {

@@ -2,7 +2,7 @@
 
 use super::{Driver, SWEEP_INTERVAL};
 use crate::{
-    Family, FoundItem, Outcome,
+    Family, FoundItem, Mutant, Outcome,
     handle::{DhtError, Start},
     kept::{Kept, Key},
     local::{Half, Local, Side},
@@ -75,6 +75,9 @@ impl Driver {
 
     /// Stores again what is kept.
     pub(super) fn renew(&mut self, now: Nanos, key: Key, request: Request) {
+        if Mutant::NeverRenewed.is_in(self.mutant) {
+            return;
+        }
         let pending = Pending {
             outcome: Outcome::default(),
             node: key.0,
