@@ -120,8 +120,7 @@ macro_rules! zoo {
 /// Every planted bug.
 pub const MUTANTS: &[Planted] = {
     use Switch::{Kademlia, Links, Peers, Replica, Tables};
-    use holdfast_kademlia::Mutant as K;
-    use holdfast_kademlia::StoreMutant as S;
+    use holdfast_kademlia::{CodecMutant as D, Mutant as K, StoreMutant as S};
     use holdfast_links::Mutant as C;
     use holdfast_log::Mutant as L;
     use holdfast_peers::Mutant as P;
@@ -253,30 +252,75 @@ pub const MUTANTS: &[Planted] = {
             "K23" "amplified" "holdfast-kademlia" Kademlia(K::Amplified),
                 "reflection attacks on UDP services",
                 "an answer may be longer than the question, whoever asks";
-        }
-        "kademlia" Full {
             "K3" "last-put-wins" "holdfast-kademlia" Kademlia(K::Store(S::LastPutWins)),
-                "webtorrent/bittorrent-dht#156, pubky/mainline 6.2.0",
-                "a node keeps the last version of a mutable item that is put, whatever its sequence number";
+                "webtorrent/bittorrent-dht#156, PR#158",
+                "the last value that is put is kept, whatever its sequence number";
             "K4" "cas-at-least" "holdfast-kademlia" Kademlia(K::Store(S::CasAtLeast)),
-                "BEP 44, section CAS",
-                "an item is swapped when the number that is there is not lower than the one compared with";
-            "K11" "salt-left-out" "holdfast-kademlia" Kademlia(K::Store(S::SaltLeftOut)),
+                "BEP 44, CAS: a classic of comparisons",
+                "a put is done over any sequence number that is not lower than its cas";
+            "K5" "token-of-any-address" "holdfast-kademlia" Kademlia(K::Store(S::TokenOfAnyAddress)),
+                "BEP 5, announce_peer: tokens are bound to the IP address",
+                "a token is as good from any address as from the one that it was given to";
+            "K5b" "old-token-refused" "holdfast-kademlia" Kademlia(K::Store(S::OldTokenRefused)),
+                "BEP 5: tokens up to ten minutes old are accepted",
+                "tokens are worth nothing as soon as the secret changes";
+            "K11" "signature-unchecked" "holdfast-kademlia" Kademlia(K::Store(S::SignatureUnchecked)),
+                "pubky/mainline 8.0.0: mutable puts were not checked",
+                "the signature of a mutable item is not looked at";
+            "K11b" "salt-left-out" "holdfast-kademlia" Kademlia(K::Store(S::SaltLeftOut)),
                 "pubky/mainline 8.0.0: the target was not checked against key and salt",
                 "all items of a key are stored under the key alone";
+            "K11c" "value-reencoded" "holdfast-kademlia" Kademlia(K::Store(S::ValueReencoded)),
+                "BEP 44, and every library that decodes values before it stores them",
+                "a value is stored as it was understood, not as it was received";
+            "K14" "reply-overlong" "holdfast-kademlia" Kademlia(K::ReplyOverlong),
+                "pubky/mainline 6.1.0: too many peers in a reply",
+                "a reply is as long as it comes, longer than what travels in one piece";
+            "K15" "depth-unchecked" "holdfast-kademlia" Kademlia(K::Codec(D::DepthUnchecked)),
+                "recursion bombs of bencode, found by every fuzzer",
+                "nobody counts how deep lists and dictionaries are in each other";
+            "K15b" "leading-zeros" "holdfast-kademlia" Kademlia(K::Codec(D::LeadingZeros)),
+                "BEP 3: no leading zeros, no negative zero",
+                "integers may begin with zeros, and zero may have a sign";
+            "K15c" "length-wraps" "holdfast-kademlia" Kademlia(K::Codec(D::LengthWraps)),
+                "a classic of parsers: lengths that overflow",
+                "the length of a string is counted in a machine word, and what goes beyond it is lost";
+            "K16" "unverified-counted" "holdfast-kademlia" Kademlia(K::UnverifiedCounted),
+                "status-im/nim-eth PR#308: limits that rumours use up",
+                "who has only asked counts when it is seen how many of a network there are";
+            "K19" "port-zero" "holdfast-kademlia" Kademlia(K::Codec(D::PortZero)),
+                "BEP 5, announce_peer; seen in many trackers and nodes",
+                "a peer may be announced at port 0";
+            "K20" "secure-id-of-other-bits" "holdfast-kademlia" Kademlia(K::SecureIdOfOtherBits),
+                "BEP 42: the address is masked before the checksum",
+                "the checksum of an id is made over other bits of the address than those that count";
+            "K3b" "last-item-told" "holdfast-kademlia" Kademlia(K::LastItemTold),
+                "webtorrent/bittorrent-dht#156: get returned the last value, not the newest",
+                "of the versions of an item that nodes have, the last one to come is taken";
+            "K11d" "item-unverified" "holdfast-kademlia" Kademlia(K::ItemUnverified),
+                "BEP 44: whoever asks must verify hash, key and signature",
+                "what a node says that it has of an item is taken for it";
+            "K25" "stored-at-one" "holdfast-kademlia" Kademlia(K::StoredAtOne),
+                "libp2p/go-libp2p-kad-dht#139: puts that reached few peers",
+                "what is to be stored is stored at the closest node alone";
+            "K24" "implied-port-ignored" "holdfast-kademlia" Kademlia(K::Store(S::ImpliedPortIgnored)),
+                "BEP 5, announce_peer: implied_port",
+                "a peer behind a router is stored at the port in its message, or at none";
+        }
+        "kademlia" Full {
             "K13" "clock-of-the-wall" "holdfast-peers" Peers(P::ClockOfTheWall),
                 "a classic: durations taken from a clock that is set",
                 "timers, timeouts and expiry go by the wall clock";
-            "K24" "table-unchecked" "holdfast-kademlia" Kademlia(K::TableUnchecked),
+            "K30" "table-unchecked" "holdfast-kademlia" Kademlia(K::TableUnchecked),
                 "a classic of saved state: what can be read is believed",
                 "a table that was saved is taken though its checksum does not match";
-            "K25" "table-in-place" "holdfast-peers" Peers(P::TableInPlace),
+            "K31" "table-in-place" "holdfast-peers" Peers(P::TableInPlace),
                 "Pillai et al., OSDI 2014: atomic replacement by rename",
                 "a table is written over the one before: a power cut leaves neither";
-            "K26" "id-forgotten" "holdfast-peers" Peers(P::IdForgotten),
+            "K32" "id-forgotten" "holdfast-peers" Peers(P::IdForgotten),
                 "BEP 5: the id and the table are kept between invocations of the client",
                 "a node that starts again takes a new id";
-            "K27" "never-renewed" "holdfast-peers" Peers(P::NeverRenewed),
+            "K33" "never-renewed" "holdfast-peers" Peers(P::NeverRenewed),
                 "BEP 44, section Expiration",
                 "what is kept in the DHT is stored once and never again";
         }

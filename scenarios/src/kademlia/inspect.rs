@@ -2,9 +2,13 @@
 //! them, nothing is answered but queries, and of each answer is remembered who gave it, so that it can be asked of
 //! every table how it knows its contacts.
 
+use super::register::{Broken, Registers};
 use holdfast_kademlia::{
-    Id, Message,
-    krpc::{Body, DATAGRAM_LIMIT_BYTES, TRANSACTION_LIMIT_BYTES},
+    Config, Id, Message, Node,
+    krpc::{
+        Body, DATAGRAM_LIMIT_BYTES, ITEM_REPLY_LIMIT_BYTES, REPLY_LIMIT_BYTES,
+        TRANSACTION_LIMIT_BYTES,
+    },
 };
 use holdfast_sim::{
     check::Violation,
@@ -23,6 +27,8 @@ const ANSWERED_WITHIN: u64 = 10_000_000_000;
 const SOON: u64 = 1_000;
 /// How often in a row it may be: once for each query under way, and more often than anybody has lookups.
 const WAKES: u32 = 10_000;
+/// An answer that comes so soon is waited for by every node, nanoseconds.
+const PROMPT: u64 = 1_000_000_000;
 /// Buckets that are looked at; none of a few thousand nodes' tables is deeper.
 const DEPTHS: usize = 24;
 
@@ -77,6 +83,8 @@ struct Question {
     from: u32,
     transaction: u64,
     bytes: usize,
+    /// It cannot be understood: there is an error for it, and no reply.
+    is_malformed: bool,
 }
 
 /// Looks at every datagram of an overlay.
@@ -86,6 +94,12 @@ pub struct Inspector {
     is_black_box: bool,
     seen: Vec<Seen>,
     question: Option<Question>,
+    /// Who has answered whom just now, under which id, and must be in his table next.
+    entering: Option<(u32, SocketAddrV4, Id)>,
+    /// Whether that is asked for: where nobody lies, and nobody comes back as somebody else.
+    pub checks_entry: bool,
+    /// What nodes store.
+    pub stores: Registers,
     violation: Option<(u64, Violation)>,
     /// Answers that were sent.
     pub answers: u64,
@@ -99,12 +113,15 @@ pub struct Inspector {
 
 impl Inspector {
     /// Has seen nothing. A black box's inspector minds only what is seen from outside.
-    pub fn new(addresses: Addresses, is_black_box: bool) -> Self {
+    pub fn new(addresses: Addresses, is_black_box: bool, config: &Config) -> Self {
         Inspector {
             addresses,
             is_black_box,
             seen: Vec::new(),
             question: None,
+            entering: None,
+            checks_entry: false,
+            stores: Registers::new(&config.items, &config.peers),
             violation: None,
             answers: 0,
             answers_to_strangers: 0,
@@ -146,6 +163,12 @@ impl Inspector {
         }
     }
 
+    fn heed(&mut self, at: u64, node: u32, result: Result<(), Broken>) {
+        if let Err((property, message)) = result {
+            self.fail(at, node, property, message);
+        }
+    }
+
     fn seen(&mut self, node: u32) -> &mut Seen {
         let node = node as usize;
         if self.seen.len() <= node {
@@ -161,7 +184,7 @@ impl Inspector {
         from: u32,
         to: SocketAddrV4,
         transaction: u64,
-        bytes: usize,
+        (bytes, is_reply): (usize, bool),
     ) {
         self.answers += 1;
         let to_node = self.addresses.index(to);
@@ -178,6 +201,10 @@ impl Inspector {
             self.fail(at, from, "unasked-answer", message);
             return;
         };
+        if question.is_malformed && is_reply {
+            let message = format!("{to} has sent what is malformed, and gets a reply");
+            self.fail(at, from, "refuses-malformed", message);
+        }
         if self.seen(from).pair(question.from).has_answered {
             return;
         }
@@ -208,7 +235,7 @@ impl Watch for Inspector {
         };
         debug_assert!(message.transaction.len() <= TRANSACTION_LIMIT_BYTES);
         let transaction = bytes_hash(message.transaction);
-        match message.body {
+        match &message.body {
             Body::Query(query) => {
                 if query.id != self.seen(from).id {
                     let message = format!("it asks under the id {}", query.id);
@@ -228,21 +255,36 @@ impl Watch for Inspector {
                     let message = format!("it answers under the id {}", reply.id);
                     self.fail(at, from, "own-id", message);
                 }
-                self.check_answer(at, from, to, transaction, datagram.len());
+                let limit = match reply.item.value {
+                    Some(_) => ITEM_REPLY_LIMIT_BYTES,
+                    None => REPLY_LIMIT_BYTES,
+                };
+                if datagram.len() > limit {
+                    let message = format!("a reply of {} bytes, of {limit}", datagram.len());
+                    self.fail(at, from, "reply-length", message);
+                }
+                self.check_answer(at, from, to, transaction, (datagram.len(), true));
+                self.check_stored(at, from, to, datagram, &message);
             }
-            Body::Error(_) => self.check_answer(at, from, to, transaction, datagram.len()),
+            Body::Error(_) => {
+                self.check_answer(at, from, to, transaction, (datagram.len(), false));
+                self.check_stored(at, from, to, datagram, &message);
+            }
         }
     }
 
     fn delivered(&mut self, at: u64, from: u32, to: u32, datagram: &[u8]) {
         self.question = None;
+        self.entering = None;
         let bytes = datagram.len();
         let (transaction, id) = match Message::decode(datagram) {
             Ok(message) => {
                 let transaction = bytes_hash(message.transaction);
                 match message.body {
-                    Body::Query(_) => {
+                    Body::Query(query) => {
                         self.ask(to, from, transaction, bytes);
+                        let source = self.addresses.address(from);
+                        self.stores.asked(at, to, (from, source), &query, bytes);
                         return;
                     }
                     Body::Reply(reply) => (transaction, Some(reply.id)),
@@ -254,6 +296,9 @@ impl Watch for Inspector {
                 // A query that cannot be understood may be answered with an error.
                 if let Some(answer) = malformed.answer() {
                     self.ask(to, from, bytes_hash(answer.transaction), bytes);
+                    if let Some(question) = &mut self.question {
+                        question.is_malformed = true;
+                    }
                 }
                 return;
             }
@@ -268,7 +313,7 @@ impl Watch for Inspector {
             self.unasked += 1;
             return;
         };
-        pair.pending.remove(place);
+        let (sent, _) = pair.pending.remove(place);
         pair.has_answered = true;
         let Some(id) = id else { return };
         let word = id_word(id);
@@ -277,6 +322,9 @@ impl Watch for Inspector {
             pair.ids.remove(0);
         }
         pair.ids.push(word);
+        if self.checks_entry && at - sent <= PROMPT && self.seen(from).id == id {
+            self.entering = Some((to, self.addresses.address(from), id));
+        }
         let depth = own.shared_bits(id) as usize;
         if let Some(heard) = self.seen(to).heard.get_mut(depth) {
             *heard = at;
@@ -297,6 +345,24 @@ impl Watch for Inspector {
         }
     }
 
+    fn acted(&mut self, at: u64, node: u32, core: &Node<SocketAddrV4>) {
+        let stored = self.stores.acted(at, node, core);
+        self.heed(at, node, stored);
+        let turned = self.stores.turn();
+        self.heed(at, node, turned);
+        let entering = self
+            .entering
+            .take()
+            .filter(|(entered, ..)| *entered == node);
+        if let Some((_, address, id)) = entering
+            && !self.is_black_box
+            && let Some(room) = has_room_for(core, address, id)
+        {
+            let message = format!("{id} at {address} has answered, {room}, and is in no table");
+            self.fail(at, node, "entry", message);
+        }
+    }
+
     fn has_seen_enough(&self) -> bool {
         self.violation.is_some()
     }
@@ -308,6 +374,7 @@ impl Watch for Inspector {
     }
 
     fn began(&mut self, at: u64, node: u32, id: Id) {
+        self.stores.began(node);
         *self.seen(node) = Seen {
             id,
             began: at,
@@ -317,14 +384,64 @@ impl Watch for Inspector {
 }
 
 impl Inspector {
+    fn check_stored(
+        &mut self,
+        at: u64,
+        from: u32,
+        to: SocketAddrV4,
+        datagram: &[u8],
+        message: &Message<'_>,
+    ) {
+        match self.stores.answered(at, from, datagram, message) {
+            // He has shown what was sent to where he says he is.
+            Ok(true) => {
+                if let Some(to) = self.addresses.index(to) {
+                    self.seen(from).pair(to).has_answered = true;
+                }
+            }
+            Ok(false) => {}
+            Err(broken) => self.heed(at, from, Err(broken)),
+        }
+    }
+
     fn ask(&mut self, node: u32, from: u32, transaction: u64, bytes: usize) {
         self.question = Some(Question {
             node,
             from,
             transaction,
             bytes,
+            is_malformed: false,
         });
     }
+}
+
+/// What room there is for somebody who has answered, if he is in no table all the same.
+///
+/// A place is whoever's comes first. It is nobody's else while somebody lives at it: an id, an address, a bucket that is
+/// full, and one with as many of a network as it may have. Only contacts in the table count.
+fn has_room_for(core: &Node<SocketAddrV4>, address: SocketAddrV4, id: Id) -> Option<String> {
+    let (own, table, config) = (core.id(), core.table(), core.config());
+    let depth = |id: Id| own.shared_bits(id).min(table.depth());
+    let bucket = depth(id);
+    let network = |address: SocketAddrV4| u32::from(*address.ip()) >> 8;
+    let (mut there, mut of_network) = (0, 0);
+    for contact in table.contacts() {
+        if contact.id == id || contact.address.ip() == address.ip() {
+            return None;
+        }
+        if depth(contact.id) == bucket {
+            there += 1;
+            of_network += usize::from(network(contact.address) == network(address));
+        }
+    }
+    // The last bucket is split before it holds more than k.
+    let room = match bucket == table.depth() {
+        true => config.k,
+        false => config.room(bucket as usize),
+    };
+    let has_room = there < room && of_network < config.per_network && id != own;
+    has_room
+        .then(|| format!("his bucket has {there} of {room} contacts, {of_network} of his network"))
 }
 
 fn id_word(id: Id) -> u64 {
@@ -341,7 +458,7 @@ mod tests {
 
     fn inspector() -> (Inspector, SocketAddrV4) {
         let addresses = Addresses::new(0);
-        let mut inspector = Inspector::new(addresses, false);
+        let mut inspector = Inspector::new(addresses, false, &Config::default());
         inspector.began(1, 0, OWN);
         inspector.began(1, 1, OTHER);
         (inspector, addresses.address(1))
@@ -433,6 +550,50 @@ mod tests {
         inspector.began(8, 0, OWN);
         assert!(!inspector.has_answered(0, other, OTHER), "it begins anew");
         assert_eq!(inspector.began_at(0), 8);
+    }
+
+    #[test]
+    fn who_has_answered_and_finds_room_must_be_in_the_table() {
+        let config = std::sync::Arc::new(Config::default());
+        let chance = &mut holdfast_sim::overlay::Chance::new(1, 0, 0);
+        let mut core = Node::new(OWN, config, 1, chance);
+        let addresses = Addresses::new(0);
+        let far = |n: u8| Id::new([0x80 | n; Id::LEN]);
+        let room = |core: &Node<SocketAddrV4>, n: u8| {
+            has_room_for(core, addresses.address(n.into()), far(n)).is_some()
+        };
+        assert!(room(&core, 1) && has_room_for(&core, addresses.address(1), OWN).is_none());
+        let near = Id::new([1; Id::LEN]);
+        let mut adopt = |n: u8, id| {
+            let address = addresses.address(n.into());
+            core.adopt(1, holdfast_kademlia::krpc::Contact { id, address });
+            room(&core, 99)
+        };
+        assert!(adopt(98, near));
+        // The first bucket of a table that was split holds twice as many as others.
+        let rooms: Vec<bool> = (1..=16).map(|n| adopt(n, far(n))).collect();
+        assert_eq!(rooms.iter().rposition(|has_room| *has_room), Some(14));
+        assert!(!room(&core, 1), "he is there");
+        assert!(has_room_for(&core, addresses.address(1), near).is_none());
+        let second = Id::new([2; Id::LEN]);
+        assert!(has_room_for(&core, addresses.address(99), second).is_some());
+    }
+
+    #[test]
+    fn what_is_malformed_gets_an_error_and_no_reply() {
+        let (mut inspector, other) = inspector();
+        let malformed = b"d1:ad2:id20:aaaaaaaaaaaaaaaaaaaae1:q4:pong1:t2:ab1:y1:qe";
+        assert!(Message::decode(malformed).is_err_and(|m| m.answer().is_some()));
+        let mut refusing = inspector.clone();
+        inspector.delivered(5, 1, 0, malformed);
+        inspector.sent(5, 0, other, &pong(OWN, b"ab"));
+        assert_eq!(broken(&inspector), Some("refuses-malformed"));
+        refusing.delivered(5, 1, 0, malformed);
+        let mut error = Vec::new();
+        let code = holdfast_kademlia::krpc::ErrorCode::MethodUnknown;
+        Message::error(b"ab", code.into()).encode(&mut error);
+        refusing.sent(5, 0, other, &error);
+        assert_eq!(broken(&refusing), None);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use super::{World, choose::Chosen, liars::Lie};
 use holdfast_kademlia::{Finished, Id, secure_id};
 use holdfast_sim::check::Violation;
-use std::{collections::BTreeMap, net::SocketAddrV4};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddrV4,
+};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -11,10 +14,13 @@ const MINUTE: u64 = 60 * SECOND;
 
 /// Within this a lookup has ended, whatever its peers do: its budget of queries, a slot's time each.
 pub const ENDS_WITHIN: u64 = 60 * SECOND;
+/// The least time after which who is silent is asked once more, nanoseconds.
+const LEAST_PATIENCE: u64 = 100 * MS;
 /// Whoever is new in the overlay is not yet expected to be known.
 const KNOWN_AFTER: u64 = 3 * MINUTE;
-/// Bytes that a node may take when it does nothing out of the ordinary.
-pub const NODE_BYTES: usize = 32 << 10;
+/// Bytes that a node may take when it does nothing out of the ordinary. One that is cut off refreshes all its buckets at
+/// once, and lists everybody that it knows for each.
+pub const NODE_BYTES: usize = 48 << 10;
 /// Datagrams that a node sends in a second when it is asked nothing, on average.
 pub const IDLE_RATE: f64 = 1.0;
 /// Events that may wait for each node: wakes, stale ones, the end of its session.
@@ -229,29 +235,36 @@ pub fn check_end(node: u32, end: &Finished<SocketAddrV4>, world: &World) -> Resu
             return Err(Violation::new("lookup-result", message).at(node));
         }
     }
-    // Twice only when somebody else answered there than was named.
     let mut asked: Vec<_> = end
         .steps
         .iter()
         .map(|step| {
+            let has_answered = step.answered_after.is_some();
             (
                 step.contact.address,
-                step.answered_after.is_none(),
                 step.contact.id,
+                step.asked_after,
+                has_answered,
             )
         })
         .collect();
     asked.sort_unstable();
-    let again = |pair: &[(_, bool, _)]| pair[0].0 == pair[1].0 && !pair[1].1;
-    let thrice = |three: &[(_, bool, _)]| three[0].0 == three[2].0;
-    let mut ids: Vec<_> = asked.iter().map(|(_, _, id)| *id).collect();
-    ids.sort_unstable();
-    if asked.windows(2).any(again)
-        || asked.windows(3).any(thrice)
-        || !ids.is_sorted_by(|a, b| a < b)
-    {
-        let message = "a lookup asked one address or one id twice".to_owned();
-        return Err(Violation::new("lookup-result", message).at(node));
+    for asked in asked.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        // Who is silent is asked once more, and not at once.
+        let is_patient = |two: &[(_, Id, u64, _)]| two[1].2 - two[0].2 >= LEAST_PATIENCE;
+        if asked.len() > 2 || !asked.windows(2).all(is_patient) {
+            let message = format!("a lookup asked {} {} times", asked[0].0, asked.len());
+            return Err(Violation::new("lookup-result", message).at(node));
+        }
+    }
+    for asked in asked.chunk_by(|a, b| a.0 == b.0) {
+        // Another one there is asked when it has said itself that it is there, in place of who was meant.
+        let ids: BTreeSet<Id> = asked.iter().map(|asked| asked.1).collect();
+        let answered: BTreeSet<Id> = asked.iter().filter(|a| a.3).map(|a| a.1).collect();
+        if ids.len() > 2 || answered.len() > 1 {
+            let message = format!("a lookup asked {} of those at {}", ids.len(), asked[0].0);
+            return Err(Violation::new("lookup-result", message).at(node));
+        }
     }
     Ok(())
 }
@@ -278,6 +291,16 @@ pub fn check_tables(
     if waiting > most {
         let message = format!("{waiting} timers wait, more than {most}");
         return Err(Violation::new("timers", message));
+    }
+    Ok(())
+}
+
+/// What nodes store is what has been put at them: of those that are chosen.
+pub fn check_stores(world: &World, is_chosen: impl Fn(u32) -> bool) -> Result<(), Violation> {
+    let stores = &world.watch().stores;
+    for (node, core) in world.nodes().filter(|(node, _)| is_chosen(*node)) {
+        let checked = stores.check_all(world.now(), node, core);
+        checked.map_err(|(property, message)| Violation::new(property, message).at(node))?;
     }
     Ok(())
 }
@@ -322,9 +345,10 @@ fn check_table(node: u32, world: &World) -> Result<(), Violation> {
         }
     }
     for (depth, count) in counts.into_iter().enumerate() {
-        let room = match config.wide_buckets && depth < 4 {
-            true => config.k << (4 - depth),
-            false => config.k,
+        let room = match (config.wide_buckets, depth) {
+            (true, 0..4) => config.k << (4 - depth),
+            (false, 0..2) => config.k * 2,
+            _ => config.k,
         };
         if count > room {
             return structure(format!("bucket {depth} has {count} contacts"));

@@ -1,8 +1,12 @@
 //! Nodes that lie, and know of each other.
 
+use super::probe::{Probes, value};
 use holdfast_kademlia::{
     Id, Message,
-    krpc::{Body, Call, Contact, Contacts, ErrorCode, ErrorReply, Query, Reply},
+    bencode::Raw,
+    krpc::{
+        Body, Call, Contact, Contacts, DATAGRAM_LIMIT_BYTES, ErrorCode, ErrorReply, Query, Reply,
+    },
 };
 use holdfast_sim::{
     draw::{Domain, Draws},
@@ -17,6 +21,8 @@ const NAMED: usize = 8;
 const CLOSE_BITS: u32 = 40;
 /// Expectations that are remembered, at most.
 const MOST_NAMES: usize = 50_000;
+/// Contacts in an answer that is far too long, and still read.
+const MANY_NAMED: usize = 64;
 /// Datagrams that a liar sends at one prompt.
 const VOLLEY: usize = 8;
 
@@ -39,11 +45,15 @@ pub enum Lie {
     Pose,
     /// Answers nothing.
     Silent,
+    /// Gives what was never put: values of another hash, items that nobody has signed so, peers at port 0.
+    Poison,
+    /// Answers at a length that no answer may have, or that none needs.
+    Overlong,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Lie; 8] = [
+    pub const ALL: [Lie; 10] = [
         Lie::Bogus,
         Lie::Sybil,
         Lie::Misname,
@@ -52,6 +62,8 @@ impl Lie {
         Lie::Reflect,
         Lie::Pose,
         Lie::Silent,
+        Lie::Poison,
+        Lie::Overlong,
     ];
 
     /// Its name in records and marks.
@@ -65,6 +77,8 @@ impl Lie {
             Lie::Reflect => "forged-source",
             Lie::Pose => "query-under-a-false-id",
             Lie::Silent => "silent",
+            Lie::Poison => "poisoned-store",
+            Lie::Overlong => "overlong-answer",
         }
     }
 }
@@ -83,6 +97,8 @@ pub struct Liars {
     names: BTreeMap<(SocketAddrV4, u32), Id>,
     /// Their ids where nobody expects another one.
     ids: BTreeMap<u32, Id>,
+    /// Those who write.
+    pub probes: Probes,
     /// How often each lie was told.
     pub told: BTreeMap<Lie, u64>,
 }
@@ -98,6 +114,7 @@ impl Liars {
             all: 0,
             names: BTreeMap::new(),
             ids: BTreeMap::new(),
+            probes: Probes::new(seed, addresses),
             told: BTreeMap::new(),
         }
     }
@@ -128,7 +145,7 @@ impl Liars {
     fn any_honest(&mut self) -> u32 {
         for _ in 0..64 {
             let node = self.draws.range(0, u64::from(self.all.max(1))) as u32;
-            if !self.ids.contains_key(&node) {
+            if !self.ids.contains_key(&node) && !self.probes.is_own(node) {
                 return node;
             }
         }
@@ -141,8 +158,12 @@ impl Liars {
 
     /// Whom a lie names.
     fn named(&mut self, lie: Lie, asker: SocketAddrV4, target: Id) -> Vec<Contact<SocketAddrV4>> {
-        let mut named = Vec::with_capacity(NAMED);
-        for _ in 0..NAMED {
+        let count = match lie {
+            Lie::Overlong => MANY_NAMED,
+            _ => NAMED,
+        };
+        let mut named = Vec::with_capacity(count);
+        for _ in 0..count {
             let id = self.close_to(target);
             let node = match lie {
                 Lie::Sybil => {
@@ -220,11 +241,49 @@ impl Liars {
     }
 }
 
+impl Liars {
+    /// Gives an item or peers that there are not.
+    fn poison(
+        &mut self,
+        own: u32,
+        (from, transaction): (SocketAddrV4, &[u8]),
+        target: Id,
+        post: &mut Post,
+    ) {
+        let mut reply = Reply::new(self.ids[&own]);
+        reply.token = Some(b"poison");
+        let bytes = value(self.draws.range(0, 1_000));
+        reply.item.value = Raw::parse(&bytes).ok();
+        let nowhere = [SocketAddrV4::new(*from.ip(), 0), from];
+        reply.peers = nowhere[..].into();
+        let bits = self.draws.bits();
+        let foreign = self.probes.foreign(target, bits).cloned();
+        if let Some(foreign) = foreign.as_ref().filter(|_| bits & 3 != 0) {
+            reply.item.key = Some(&foreign.key);
+            reply.item.signature = Some(&foreign.signature);
+            // A number that is higher than any, or a value that belongs to another one.
+            let is_ahead = bits & 4 != 0;
+            reply.item.sequence = Some(foreign.sequence + 1_000 * i64::from(is_ahead));
+            if is_ahead {
+                reply.item.value = Raw::parse(&foreign.value).ok();
+            }
+        }
+        post.send(own, from, |bytes| {
+            Message::reply(transaction, reply).encode(bytes);
+        });
+        self.tell(Lie::Poison);
+    }
+}
+
 impl Adversary for Liars {
     fn receive(&mut self, _: u64, own: u32, from: SocketAddrV4, datagram: &[u8], post: &mut Post) {
         let Ok(message) = Message::decode(datagram) else {
             return;
         };
+        if self.probes.is_own(own) {
+            self.probes.receive(own, from, &message);
+            return;
+        }
         let Body::Query(query) = message.body else {
             return;
         };
@@ -233,13 +292,35 @@ impl Adversary for Liars {
             self.tell(lie);
             return;
         }
+        let target = match query.call {
+            Call::FindNode { target, .. }
+            | Call::Get { target, .. }
+            | Call::SampleInfohashes { target, .. } => Some(target),
+            Call::GetPeers { info_hash, .. } => Some(info_hash),
+            _ => None,
+        };
+        let wants_stored = matches!(query.call, Call::Get { .. } | Call::GetPeers { .. });
+        if let Some(target) = target.filter(|_| lie == Lie::Poison && wants_stored) {
+            self.poison(own, (from, message.transaction), target, post);
+            return;
+        }
         let expected = self.names.get(&(from, own)).copied();
         let mut reply = Reply::new(expected.unwrap_or(self.ids[&own]));
         let mut sender = own;
         let contacts;
-        if let Call::FindNode { target, .. } = query.call {
-            if !matches!(lie, Lie::Sybil | Lie::Misname | Lie::Elsewhere) {
+        let mut length = 0;
+        if let Some(target) = target {
+            if !matches!(
+                lie,
+                Lie::Sybil | Lie::Misname | Lie::Elsewhere | Lie::Overlong
+            ) {
                 lie = Lie::Bogus;
+            }
+            if lie == Lie::Overlong && self.draws.chance(0.5) {
+                length = DATAGRAM_LIMIT_BYTES + self.draws.range(1, 2_000) as usize;
+            }
+            if wants_stored {
+                reply.token = Some(b"a token of a liar");
             }
             if lie == Lie::Elsewhere {
                 sender = self.any_honest();
@@ -249,11 +330,19 @@ impl Adversary for Liars {
             self.tell(lie);
         }
         post.send(sender, from, |bytes| {
+            let start = bytes.len();
             Message::reply(message.transaction, reply).encode(bytes);
+            // Beyond what is read of a datagram it does not matter what it says.
+            let missing = (start + length).saturating_sub(bytes.len());
+            bytes.extend(std::iter::repeat_n(b'e', missing));
         });
     }
 
     fn wake(&mut self, now: u64, own: u32, post: &mut Post) {
+        if self.probes.is_own(own) {
+            self.probes.wake(now, own, post);
+            return;
+        }
         post.wake(now + self.draws.range(500 * MS, 3_000 * MS), own);
         match self.lie() {
             Lie::Flood => {

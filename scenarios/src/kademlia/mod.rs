@@ -1,5 +1,5 @@
-//! `kademlia`: a few hundred to two thousand nodes of the DHT that look things up, while nodes die, come and go, cannot
-//! be reached, or lie.
+//! `kademlia`: a few hundred to two thousand nodes of the DHT that look things up and store them, while nodes die, come
+//! and go, cannot be reached, or lie.
 //!
 //! The fast lane of overlays (`holdfast_sim::overlay`) runs many cores; what befalls them is drawn from the seed alone: of
 //! a fault plan only the seed is taken. The full lane ([`full`]) runs some dozens of nodes as they are in production.
@@ -9,6 +9,9 @@ mod full;
 mod inspect;
 mod judge;
 mod liars;
+mod probe;
+mod register;
+mod store;
 mod trial;
 
 use crate::{
@@ -32,15 +35,22 @@ type World = Overlay<liars::Liars, inspect::Inspector>;
 const MARKS: &[&str] = &[
     "answer-that-nobody-asked-for",
     "back-under-another-id",
+    "cas-refused",
     "datagram-lost",
     "garbage-received",
     "grown-by-joining",
     "halves-healed",
+    "item-found",
+    "item-put",
+    "item-replaced",
+    "item-told",
     "lie-answer-from-elsewhere",
     "lie-bogus-contacts",
     "lie-flood",
     "lie-forged-source",
     "lie-honest-address-under-a-false-id",
+    "lie-overlong-answer",
+    "lie-poisoned-store",
     "lie-query-under-a-false-id",
     "lie-silent",
     "lie-sybils-near-a-target",
@@ -48,19 +58,28 @@ const MARKS: &[&str] = &[
     "mute-nodes-heard-again",
     "networks-shared",
     "node-replaced",
+    "old-sequence-refused",
+    "peer-announced",
+    "peers-found",
+    "peers-told",
+    "sample-told",
+    "scrape-told",
     "secure-ids",
     "several-paths",
     "spare-kept",
     "stranger-answered",
     "table-deserted",
+    "token-of-the-period-before",
+    "token-refused",
     "wide-buckets",
+    "wrong-signature-refused",
 ];
 
 impl Scenario for Kademlia {
     fn info(&self) -> ScenarioInfo {
         ScenarioInfo {
             name: NAME.into(),
-            description: "the DHT: lookups find the closest nodes, whoever dies, leaves or lies"
+            description: "the DHT: lookups find the closest nodes and what they store, whoever dies, leaves or lies"
                 .into(),
             lanes: vec![
                 LaneInfo {
@@ -108,7 +127,7 @@ fn run_fast(run: &Run) -> Outcome {
         simulated_ns: trial.world.now() - BEGIN,
         cpu_ns: 0,
         messages: counts.delivered,
-        operations: trial.ended,
+        operations: trial.ended(),
         unknown: 0,
         faults: [(name.to_owned(), 1)].into(),
         marks: trial.marks.counts(),

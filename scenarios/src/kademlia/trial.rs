@@ -2,10 +2,12 @@
 
 use super::{
     MARKS, World,
-    choose::{Chosen, Trial},
+    choose::{Chosen, Stores, Trial},
     inspect::Inspector,
     judge::{self, Asked, ENDS_WITHIN, Expected, IDLE_RATE, Tally},
     liars::{Liars, Lie},
+    probe::PROBES,
+    store::{Mix, Storage},
 };
 use crate::BLACK_BOX;
 use holdfast_kademlia::{Event, Id, LookupId, Request};
@@ -37,6 +39,8 @@ const SEEDS: usize = 3;
 const REJOINS_WITHIN: u64 = 6 * MINUTE;
 /// Lookups of a node that is cut off, a minute: enough to find out that nobody answers.
 const ALONE_PACE: u32 = 4;
+/// So many of those things are missed that the closest nodes have, at most, where nothing else is in the way.
+const MISSED_AT_LEAST: f64 = 0.001;
 /// How many nodes are cut off at most.
 const MOST_ALONE: u64 = 6;
 
@@ -53,8 +57,8 @@ pub struct Run {
     looked: BTreeMap<u32, u32>,
     asked: BTreeMap<(u32, LookupId), Asked>,
     tally: Tally,
-    /// Lookups that ended, in all.
-    pub ended: u64,
+    storage: Storage,
+    ended: u64,
     pub marks: Marks,
     longest: u32,
     looks: u32,
@@ -74,14 +78,14 @@ impl Run {
             ids: chosen.ids,
             network_bits: chosen.network_bits,
         };
-        let lies = match &chosen.trial {
-            Trial::Liars(_, lies) => lies.clone(),
-            _ => vec![Lie::Silent],
-        };
-        let liars = Liars::new(seed, addresses, lies);
+        let lies = chosen.trial.liars().map_or(&[Lie::Silent][..], |(_, l)| l);
+        let liars = Liars::new(seed, addresses, lies.to_vec());
+        let mut inspector = Inspector::new(addresses, is_black_box, &chosen.config);
+        inspector.checks_entry =
+            chosen.trial.liars().is_none() && !matches!(chosen.trial, Trial::Comeback(_));
         let (_, longest) = judge::usual_hops(chosen.nodes, 0, chosen.config.k);
         Run {
-            world: Overlay::new(setup, liars, Inspector::new(addresses, is_black_box)),
+            world: Overlay::new(setup, liars, inspector),
             chosen,
             draws: Draws::new(seed, Domain::Scenario, 1),
             is_black_box,
@@ -89,6 +93,7 @@ impl Run {
             looked: BTreeMap::new(),
             asked: BTreeMap::new(),
             tally: Tally::default(),
+            storage: Storage::new(seed),
             ended: 0,
             marks: Marks::new(MARKS),
             longest,
@@ -102,6 +107,11 @@ impl Run {
     /// The first property that broke, and when.
     pub fn violation(&self) -> Option<&(u64, Violation)> {
         self.violation.as_ref()
+    }
+
+    /// Lookups that ended, in all.
+    pub fn ended(&self) -> u64 {
+        self.ended + self.storage.ended
     }
 
     pub fn fail(&mut self, violation: Violation) {
@@ -137,10 +147,8 @@ impl Run {
         let Chosen {
             nodes, is_grown, ..
         } = self.chosen;
-        let liars = match &self.chosen.trial {
-            Trial::Liars(percent, _) => nodes * percent / 100,
-            _ => 0,
-        };
+        let percent = self.chosen.trial.liars().map_or(0, |(percent, _)| percent);
+        let liars = nodes * percent / 100;
         let honest = nodes - liars;
         if is_grown {
             self.world.add();
@@ -153,7 +161,7 @@ impl Run {
         } else {
             self.world.add_many(honest);
         }
-        self.world.adversary_mut().learn(nodes);
+        self.world.adversary_mut().learn(nodes + PROBES);
         for _ in 0..liars {
             let id = self.world.any_id();
             let node = self.world.add_adversary(id);
@@ -164,6 +172,15 @@ impl Run {
         match is_grown {
             true => self.advance(MINUTE),
             false => self.world.fill_tables(),
+        }
+        // After tables are filled: nobody knows them.
+        for _ in 0..PROBES {
+            let id = self.world.any_id();
+            let node = self.world.add_adversary(id);
+            let now = self.world.now();
+            let probes = &mut self.world.adversary_mut().probes;
+            probes.enlist(now, node, id, honest);
+            self.world.prompt(now + self.draws.range(1, SECOND), node);
         }
     }
 
@@ -260,6 +277,7 @@ impl Run {
                 self.advance(3 * MINUTE);
                 self.look(all / 2, Some(judge::among_liars(&chosen, *percent, lies)));
             }
+            Trial::Stores(befalls) => self.store(befalls),
             Trial::Idle => {
                 self.keep(answers);
                 let (began, before) = (self.world.now(), self.world.counts().sent);
@@ -315,6 +333,81 @@ impl Run {
         }
         let expected = judge::while_changing(&self.chosen, 20);
         self.look(self.chosen.lookups / 2, Some(expected));
+    }
+
+    /// Things are put and looked for, before something befalls who stores them, and afterwards.
+    fn store(&mut self, befalls: &Stores) {
+        let chosen = self.chosen.clone();
+        let plain = |dead| Some(judge::expected(&chosen, dead));
+        let changing = |percent| Some(judge::while_changing(&chosen, percent));
+        let all = chosen.lookups;
+        match befalls {
+            Stores::Dead(percent) => {
+                let dead = self.some(*percent);
+                self.world.kill_many(&dead);
+                self.look(ASKERS as u32 * 2, None);
+                self.storage.is_calm = *percent == 0 && chosen.links.loss == 0.0;
+                self.trade(all, Mix::Write, plain(*percent));
+                self.trade(all, Mix::Read, plain(*percent));
+                self.advance(3 * MINUTE);
+                self.trade(all / 2, Mix::Read, plain(*percent));
+            }
+            Stores::MassDeath(percent) => {
+                self.trade(all, Mix::Write, plain(0));
+                let dead = self.some(*percent);
+                self.world.kill_many(&dead);
+                self.trade(all, Mix::Read, changing(*percent));
+            }
+            Stores::Churn => {
+                self.trade(all, Mix::Write, plain(0));
+                self.world.begin_churn(60 * MINUTE);
+                for _ in 0..4 {
+                    self.advance(14 * MINUTE);
+                    self.trade(all / 4, Mix::Read, changing(20));
+                }
+                for place in 0..self.storage.len() {
+                    self.storage.put_again(&mut self.world, place);
+                    self.advance(PACE);
+                }
+                self.advance(8 * MINUTE);
+                self.trade(all / 2, Mix::Read, changing(20));
+                self.world.end_churn();
+            }
+            Stores::Halves(minutes) => {
+                self.trade(all / 2, Mix::Write, plain(0));
+                let key = self.draws.bits();
+                let seed = self.world.seed();
+                let half = |node| Draws::new(seed, Domain::Target, key).nth(u64::from(node));
+                self.world.cut(|node| (half(node) & 1) as u8);
+                self.trade(all / 2, Mix::Write, None);
+                self.advance(minutes * MINUTE);
+                self.world.heal();
+                self.advance(16 * MINUTE);
+                self.trade(all, Mix::Read, changing(50));
+            }
+            Stores::Liars(percent, lies) => {
+                self.storage.has_liars = true;
+                let expected = || Some(judge::among_liars(&chosen, *percent, lies));
+                self.look(ASKERS as u32 * 2, None);
+                self.trade(all, Mix::Write, expected());
+                self.trade(all, Mix::Read, expected());
+            }
+        }
+    }
+
+    /// Puts and looks for so many things, and holds what was found against what is expected of lookups.
+    fn trade(&mut self, count: u32, mix: Mix, expected: Option<Expected>) {
+        self.storage.expect(expected, MISSED_AT_LEAST);
+        for _ in 0..count {
+            if self.violation.is_some() {
+                return;
+            }
+            self.storage.act(&mut self.world, &mut self.draws, mix);
+            self.advance(PACE);
+        }
+        self.advance(ENDS_WITHIN / 2);
+        let checked = self.storage.check(&self.world);
+        self.heed(checked);
     }
 
     /// From now on who lives keeps his place, if `answers`.
@@ -407,6 +500,8 @@ impl Run {
             self.fail(violation);
         }
         for told in self.world.take_told() {
+            let heard = self.storage.hear(&told, &self.world);
+            self.heed(heard);
             let Event::Finished(end) = told.event else {
                 continue;
             };
@@ -438,6 +533,10 @@ impl Run {
         let checked =
             judge::check_tables(&self.world, |node| node % TURNS == turn, !self.is_black_box);
         self.heed(checked);
+        if !self.is_black_box {
+            let checked = judge::check_stores(&self.world, |node| node % TURNS == turn);
+            self.heed(checked);
+        }
         if turn == 0
             && let Some(kept) = &self.kept
         {
@@ -475,6 +574,22 @@ impl Run {
             .nodes()
             .map(|(_, n)| n.health(self.world.now()).spares);
         hit(spares.any(|spares| spares > 0), "spare-kept");
+        let seen = self.world.watch().stores.seen;
+        hit(seen.put > 0, "item-put");
+        hit(seen.replaced > 0, "item-replaced");
+        hit(seen.cas_refused > 0, "cas-refused");
+        hit(seen.old_refused > 0, "old-sequence-refused");
+        hit(seen.unsigned_refused > 0, "wrong-signature-refused");
+        hit(seen.old_tokens > 0, "token-of-the-period-before");
+        hit(seen.bad_tokens > 0, "token-refused");
+        hit(seen.announced > 0, "peer-announced");
+        hit(seen.items > 0, "item-told");
+        hit(seen.peers > 0, "peers-told");
+        hit(seen.samples > 0, "sample-told");
+        hit(seen.scrapes > 0, "scrape-told");
+        let (items, peers) = self.storage.found;
+        hit(items > 0, "item-found");
+        hit(peers > 0, "peers-found");
         for lie in self.world.adversary().told.keys() {
             hit(true, &format!("lie-{}", lie.name()));
         }

@@ -37,6 +37,12 @@ impl Post {
         self.datagrams.push((from, to, start..self.bytes.len()));
     }
 
+    /// What is to be sent: as if from which node, where to, and what.
+    pub fn sent(&self) -> impl Iterator<Item = (u32, SocketAddrV4, &[u8])> {
+        let datagrams = self.datagrams.iter();
+        datagrams.map(|(from, to, range)| (*from, *to, &self.bytes[range.clone()]))
+    }
+
     /// Wants its node `own` to be woken at `at`.
     pub fn wake(&mut self, at: u64, own: u32) {
         self.wakes.push((at, own));

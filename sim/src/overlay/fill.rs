@@ -25,7 +25,7 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
             return;
         };
         let mut draws = Draws::new(seed, Domain::Overlay, u64::from(node));
-        let (k, is_wide) = (core.config().k, core.config().wide_buckets);
+        let config = core.config().clone();
         let mut range = everybody.entries();
         let mut chosen: Vec<usize> = Vec::new();
         for depth in 0..Id::BITS {
@@ -39,10 +39,7 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
                 false => (zeros, ones),
                 true => (ones, zeros),
             };
-            let room = match is_wide && depth < 4 {
-                true => k << (4 - depth),
-                false => k,
-            };
+            let room = config.room(depth as usize);
             chosen.clear();
             match far.len() <= room {
                 true => chosen.extend(0..far.len()),

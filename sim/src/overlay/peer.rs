@@ -59,6 +59,9 @@ pub(super) struct Peer {
     pub place: u32,
 }
 
+/// A wake so long after another one is a late one, nanoseconds: longer than a node waits for an answer.
+const LATE_NS: u64 = 10_000_000_000;
+
 /// The wakes of one node that wait in the heap and count. All others there are stale.
 ///
 /// Two of them, since a node that does something for a short while wants to be woken soon, again and again, and then
@@ -81,7 +84,9 @@ impl Timer {
         if at >= self.near {
             return false;
         }
-        if self.far == u64::MAX {
+        // Of the two that wait already the later one is forgotten, when both are late: it is asked for again when the
+        // earlier one has rung. If that one is soon, it is forgotten itself, and not for long in the heap.
+        if self.far == u64::MAX || self.near - at > LATE_NS {
             self.far = self.near;
         }
         self.near = at;
@@ -114,6 +119,14 @@ mod tests {
         assert!(timer.set(7) && timer.set(6));
         assert!(timer.ring(6) && !timer.ring(7), "the one between is stale");
         assert!(timer.ring(900));
+        let late = |n| n * LATE_NS;
+        assert!(timer.set(late(9)) && timer.set(late(5)) && timer.set(1));
+        assert!(
+            timer.ring(1) && !timer.set(late(5)),
+            "the earlier of two late ones waits"
+        );
+        assert!(timer.ring(late(5)) && timer.set(late(9)));
+        assert!(timer.ring(late(9)));
         assert!(!timer.ring(u64::MAX - 1) && timer == Timer::UNSET);
     }
 }

@@ -1,6 +1,6 @@
 //! Whoever looks on.
 
-use holdfast_kademlia::Id;
+use holdfast_kademlia::{Id, Node};
 use std::net::SocketAddrV4;
 
 /// Sees each datagram of an overlay; what it must remember for that is its own.
@@ -13,6 +13,11 @@ pub trait Watch: Clone {
     /// A datagram that says to be from `from` reaches an honest node, which acts on it next.
     fn delivered(&mut self, at: u64, from: u32, to: u32, datagram: &[u8]) {
         let _ = (at, from, to, datagram);
+    }
+
+    /// A node has done what there was to do about a datagram that reached it, and has sent what it had to.
+    fn acted(&mut self, at: u64, node: u32, core: &Node<SocketAddrV4>) {
+        let _ = (at, node, core);
     }
 
     /// The timer of an honest node has run out; it acts next.

@@ -543,6 +543,9 @@ impl<A: Adversary, W: Watch> Overlay<A, W> {
                     &mut self.out,
                 );
                 self.flush(to);
+                if let Who::Honest(core) = &self.peers[to as usize].who {
+                    self.watch.acted(now, to, core);
+                }
                 self.arm(to);
             }
             Who::Adversary => {

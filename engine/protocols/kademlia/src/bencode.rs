@@ -13,6 +13,7 @@
 //! A key that occurs twice in a dictionary is not the reader's matter, who keeps no set of them: such a dictionary is
 //! not canonical, and whoever looks for a key by name refuses the second one.
 
+use crate::CodecMutant;
 use std::fmt;
 use thiserror::Error;
 
@@ -208,6 +209,7 @@ pub struct Decoder<'a> {
     at: usize,
     depth: usize,
     elements: usize,
+    planted: Option<CodecMutant>,
 }
 
 impl<'a> Decoder<'a> {
@@ -218,7 +220,13 @@ impl<'a> Decoder<'a> {
             at: 0,
             depth: 0,
             elements: 0,
+            planted: None,
         }
+    }
+
+    /// The same with a bug of the zoo in it.
+    pub(crate) fn with_planted(self, planted: Option<CodecMutant>) -> Decoder<'a> {
+        Decoder { planted, ..self }
     }
 
     /// How many bytes have been read.
@@ -412,7 +420,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn open(&mut self, container: Container) -> Result<Token<'a>, Error> {
-        if self.depth == DEPTH_LIMIT {
+        if self.depth >= DEPTH_LIMIT && !CodecMutant::DepthUnchecked.is_in(self.planted) {
             return Err(error(self.at, ErrorKind::TooDeep));
         }
         self.depth += 1;
@@ -430,15 +438,17 @@ impl<'a> Decoder<'a> {
                     return Err(error(start, ErrorKind::MalformedLength));
                 }
                 b'0'..=b'9' => {
-                    length = length * 10 + usize::from(byte - b'0');
+                    let digit = usize::from(byte - b'0');
+                    // No more than ten times the input's length: nothing is lost, but with a planted bug.
+                    length = length.wrapping_mul(10).wrapping_add(digit);
                     // Here, and not only at the colon, so that no number of digits can overflow.
-                    if length > rest.len() {
+                    if length > rest.len() && !CodecMutant::LengthWraps.is_in(self.planted) {
                         return Err(error(start, ErrorKind::StringTooLong));
                     }
                 }
                 b':' => {
                     let from = i + 1;
-                    let Some(bytes) = rest.get(from..from + length) else {
+                    let Some(bytes) = rest.get(from..from.wrapping_add(length)) else {
                         return Err(error(start, ErrorKind::StringTooLong));
                     };
                     self.at = start + from + length;
@@ -468,7 +478,12 @@ impl<'a> Decoder<'a> {
             }
             _ => false,
         };
-        if !is_wellformed {
+        let is_let_pass = CodecMutant::LeadingZeros.is_in(self.planted)
+            && text.last().is_some_and(u8::is_ascii_digit)
+            && text
+                .iter()
+                .all(|byte| byte.is_ascii_digit() || *byte == b'-');
+        if !is_wellformed && !is_let_pass {
             return Err(error(start, ErrorKind::MalformedInteger));
         }
         self.at = start + 1 + end + 1;

@@ -1,4 +1,6 @@
-use crate::{Id, StoreMutant, items::ItemLimits, limiter::RateLimits, peers::PeerLimits};
+use crate::{
+    CodecMutant, Id, StoreMutant, items::ItemLimits, limiter::RateLimits, peers::PeerLimits,
+};
 use std::net::SocketAddr;
 
 /// Nanoseconds of a node's monotonic clock, from a moment of its own choice.
@@ -25,7 +27,7 @@ pub struct Config {
     pub lookup_queries: usize,
     /// Lookups at a time; more are refused.
     pub lookups: usize,
-    /// Whether the first buckets hold 16, 8, 4 and 2 times k contacts: fewer hops, more memory.
+    /// Whether the first buckets hold 16, 8, 4 and 2 times k contacts, not 2 and 2 times k: fewer hops, more memory.
     pub wide_buckets: bool,
     /// This node answers no queries and wants to be in no table (BEP 43).
     pub read_only: bool,
@@ -74,6 +76,18 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// How many contacts a bucket holds at most whose contacts share exactly so many bits with the own id. Half of all
+    /// lookups begin in the first one, and a bit more that its contacts share with their target is a bit less to go.
+    pub fn room(&self, depth: usize) -> usize {
+        match (self.wide_buckets, depth) {
+            (true, 0..4) => self.k << (4 - depth),
+            (false, 0..2) => self.k * 2,
+            _ => self.k,
+        }
+    }
+}
+
 /// A bug of the zoo, planted in a node. Has an effect only where debug assertions are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
@@ -103,8 +117,22 @@ pub enum Mutant {
     Amplified,
     /// A table that was saved is taken though its checksum does not match.
     TableUnchecked,
+    /// A reply is as long as it comes, whatever a datagram can carry.
+    ReplyOverlong,
+    /// Who has only asked counts when it is seen how many of a network there are.
+    UnverifiedCounted,
+    /// The checksum of BEP 42 is made over other bits of an address than those that count.
+    SecureIdOfOtherBits,
+    /// What a node says that it has of an item is taken for it, whatever it hashes to and whoever has signed it.
+    ItemUnverified,
+    /// Of the versions of an item that nodes have, the last one to come is taken.
+    LastItemTold,
+    /// What is to be stored is stored at the closest node alone.
+    StoredAtOne,
     /// One of what a node stores.
     Store(StoreMutant),
+    /// One of how datagrams are read.
+    Codec(CodecMutant),
 }
 
 impl Mutant {
@@ -116,6 +144,13 @@ impl Mutant {
     pub(crate) fn store(planted: Option<Mutant>) -> Option<StoreMutant> {
         match planted {
             Some(Mutant::Store(mutant)) => Some(mutant),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn codec(planted: Option<Mutant>) -> Option<CodecMutant> {
+        match planted {
+            Some(Mutant::Codec(mutant)) => Some(mutant),
             _ => None,
         }
     }

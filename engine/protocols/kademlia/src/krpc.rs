@@ -26,6 +26,7 @@ pub use reply::{
     FILTER_LEN, INTERVAL_LIMIT_SECONDS, Item, KEY_LEN, Reply, SIGNATURE_LEN, Samples, Scrape,
 };
 
+use crate::CodecMutant;
 use crate::bencode::{self, Decoder, Dictionary, Raw, Value};
 use std::net::SocketAddr;
 
@@ -110,10 +111,18 @@ impl<'a> Message<'a> {
 
     /// Reads a datagram.
     pub fn decode(datagram: &'a [u8]) -> Result<Message<'a>, Malformed<'a>> {
+        Message::decode_planted(datagram, None)
+    }
+
+    /// The same with a bug of the zoo in it.
+    pub(crate) fn decode_planted(
+        datagram: &'a [u8],
+        planted: Option<CodecMutant>,
+    ) -> Result<Message<'a>, Malformed<'a>> {
         if datagram.len() > DATAGRAM_LIMIT_BYTES {
             return Err(Malformed::silent(Problem::TooLarge));
         }
-        let envelope = Envelope::read(datagram).map_err(Malformed::silent)?;
+        let envelope = Envelope::read(datagram, planted).map_err(Malformed::silent)?;
         // From here on it is known what to call the query that is refused.
         let Envelope {
             transaction, kind, ..
@@ -123,7 +132,7 @@ impl<'a> Message<'a> {
             _ => Malformed::silent(problem),
         };
         let body = match kind {
-            b"q" => Query::read(&envelope).map(Body::Query),
+            b"q" => Query::read(&envelope, planted).map(Body::Query),
             b"r" => Reply::read(&envelope).map(Body::Reply),
             b"e" => ErrorReply::read(&envelope).map(Body::Error),
             _ => Err(Problem::UnknownKind),
@@ -261,8 +270,8 @@ struct Envelope<'a> {
 
 impl<'a> Envelope<'a> {
     /// What fails here cannot be answered: it is not known for certain that it is a query, and which.
-    fn read(datagram: &'a [u8]) -> Result<Envelope<'a>, Problem> {
-        let mut decoder = Decoder::new(datagram);
+    fn read(datagram: &'a [u8], planted: Option<CodecMutant>) -> Result<Envelope<'a>, Problem> {
+        let mut decoder = Decoder::new(datagram).with_planted(planted);
         decoder.dictionary()?;
         let [
             mut a,

@@ -10,8 +10,10 @@
 //! torrents ([`magnet`], BEP 46). What a node keeps for others is in [`peers`] and [`items`], behind a [`limiter`] and
 //! the [`token`]s that say who may write. [`secure_id`] ties ids to addresses (BEP 42).
 
+mod around;
 pub mod bencode;
 pub mod bloom;
+mod codec_mutant;
 mod config;
 mod expiry;
 mod hex;
@@ -35,6 +37,7 @@ mod store_mutant;
 mod table;
 pub mod token;
 
+pub use codec_mutant::CodecMutant;
 pub use config::{Config, MAX_PATHS, Mutant, Nanos};
 pub use expiry::SWEEP_INTERVAL;
 pub use id::{Distance, Id, IdError};

@@ -2,16 +2,18 @@
 //! ones, until the closest have answered.
 //!
 //! A peer that has not answered within the time that it and its like took before loses its slot, not its say: somebody
-//! else is asked beside it, and if it answers after all, the answer counts. An entry that was asked is never dropped
-//! from the list. With several paths, each has a list of its own, and no node is asked on two of them.
+//! else is asked beside it, and if it answers after all, the answer counts. A lookup does not end before those among the
+//! closest had twice that time; who is closer than all that have answered is asked once more then, for a datagram may be
+//! lost. An entry that was asked is never dropped from the list. With several paths, each has a list of its own, and no
+//! node is asked on two of them.
 
 use crate::{
     Distance, Id,
     bencode::Raw,
-    config::{Config, Nanos, distance},
+    config::{Config, Mutant, Nanos, distance},
     item::{self, Found, ItemError, MutableItem},
-    krpc::{AnnouncedPort, Call, Contact, Endpoint, MutablePut, Put, Reply},
-    output::{Event, LookupId, Outbox, Step},
+    krpc::{AnnouncedPort, Call, Contact, Endpoint, Item, MutablePut, Put, Reply},
+    output::{Event, Finished, LookupId, Outbox, Step},
 };
 
 /// Most candidates that a path keeps which were not asked yet, in multiples of k: as many as liars may name closer ones
@@ -19,6 +21,8 @@ use crate::{
 const KEPT: usize = 16;
 /// How many of the own table's contacts a path begins with, in multiples of k.
 pub(crate) const BEGUN_WITH: usize = 4;
+/// Of so many that have answered one may be silent by bad luck; where more are, they are taken for dead.
+const UNLUCKY: usize = 3;
 /// Bytes of a token that are kept in place; longer ones are boxed.
 const SHORT_TOKEN: usize = 22;
 
@@ -126,10 +130,19 @@ pub(crate) enum State {
     Asked,
     /// Was asked, and has taken longer than it should.
     Slow,
+    /// Was asked, and has taken so long that nothing waits for it.
+    Late,
     /// Has answered.
     Answered,
     /// Will not answer.
     Failed,
+}
+
+impl State {
+    /// It was asked, and has not answered in time.
+    fn is_overdue(self) -> bool {
+        matches!(self, State::Slow | State::Late | State::Failed)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -137,8 +150,10 @@ pub(crate) struct Candidate<A> {
     pub contact: Contact<A>,
     pub distance: Distance,
     pub state: State,
-    /// The step in which it was asked.
+    /// The step in which it was asked last.
     pub step: Option<u16>,
+    /// It was asked twice.
+    pub is_asked_again: bool,
     /// The step whose answer named it.
     pub named_by: Option<u16>,
     /// It has said itself who it is, when somebody else was looked for at its address.
@@ -273,12 +288,13 @@ impl<A: Endpoint> Lookup<A> {
                 distance,
                 state: State::Fresh,
                 step: None,
+                is_asked_again: false,
                 named_by,
                 has_shown: false,
                 token: Token::None,
             },
         );
-        if crate::Mutant::ShortlistDropsAsked.is_in(config.mutant) {
+        if Mutant::ShortlistDropsAsked.is_in(config.mutant) {
             list.truncate(config.k * 2);
             return;
         }
@@ -309,27 +325,31 @@ impl<A: Endpoint> Lookup<A> {
                 continue;
             }
             let list = &self.paths[path];
-            // Of those that were asked only the closest count: who was asked before closer ones were named holds up nobody.
-            let alive = list
-                .iter()
-                .filter(|c| !matches!(c.state, State::Failed | State::Slow));
-            let busy = alive
-                .take(config.k)
-                .filter(|c| c.state == State::Asked)
-                .count();
-            if busy >= config.alpha {
+            let holds_up = |c: &&Candidate<A>| !c.state.is_overdue();
+            // Of those that were asked the closest count; who was asked before closer ones were named takes one slot more
+            // at most.
+            let is_asked = |c: &&Candidate<A>| c.state == State::Asked;
+            let alive = list.iter().filter(holds_up).take(config.k);
+            let closest = alive.filter(is_asked).count();
+            if closest >= config.alpha || list.iter().filter(is_asked).count() > config.alpha {
                 continue;
             }
             // Who is among the k closest that may still answer.
             let mut counted = 0;
             let next = list.iter().position(|candidate| {
-                let counts = !matches!(candidate.state, State::Failed | State::Slow);
-                counted += usize::from(counts);
+                counted += usize::from(holds_up(&candidate));
                 counted <= config.k && candidate.state == State::Fresh
             });
-            let Some(next) = next else { continue };
+            let again = || {
+                let mut closest = list[..Self::asked_twice(list, config)].iter();
+                closest.position(|c| c.state == State::Late && !c.is_asked_again)
+            };
+            let Some(next) = next.or_else(again) else {
+                continue;
+            };
             let candidate = &self.paths[path][next];
-            if !candidate.has_shown && self.is_asked(candidate.contact.address) {
+            let is_first = candidate.state == State::Fresh && !candidate.has_shown;
+            if is_first && self.is_asked(candidate.contact.address) {
                 // One address is asked once, however many are said to be there.
                 self.paths[path][next].state = State::Failed;
                 return self.next(now, config);
@@ -340,6 +360,7 @@ impl<A: Endpoint> Lookup<A> {
             }
             let step = self.steps.len() as u16;
             let candidate = &mut self.paths[path][next];
+            candidate.is_asked_again = candidate.state == State::Late;
             candidate.state = State::Asked;
             candidate.step = Some(step);
             self.steps.push(Step {
@@ -354,14 +375,66 @@ impl<A: Endpoint> Lookup<A> {
         None
     }
 
-    /// The k closest that may still answer have answered, or there is nobody left.
+    /// The k closest have answered, whoever is late or will not answer left out, or there is nobody left.
     fn is_path_done(&self, path: usize, config: &Config) -> bool {
-        let alive = self.paths[path]
-            .iter()
-            .filter(|c| !matches!(c.state, State::Failed | State::Slow));
-        alive
-            .take(config.k)
-            .all(|candidate| candidate.state == State::Answered)
+        let list = &self.paths[path];
+        let is_asked_twice = Self::asked_twice(list, config);
+        let mut have_answered = 0;
+        for (place, candidate) in list.iter().enumerate() {
+            match candidate.state {
+                State::Answered => have_answered += 1,
+                State::Failed => {}
+                State::Late if candidate.is_asked_again || place >= is_asked_twice => {}
+                _ => return false,
+            }
+            if have_answered == config.k {
+                break;
+            }
+        }
+        true
+    }
+
+    /// How many of the closest are asked again when they are late: those closer than all that have answered, unless so
+    /// many are silent that they are dead rather than unlucky.
+    fn asked_twice(list: &[Candidate<A>], config: &Config) -> usize {
+        let count = |is: fn(&State) -> bool| list.iter().filter(|c| is(&c.state)).count();
+        let silent = count(|state| matches!(state, State::Late | State::Failed));
+        let heard = count(|state| *state == State::Answered);
+        if heard > 0 && silent * UNLUCKY > heard {
+            return 0;
+        }
+        let nearest = list.iter().position(|c| c.state == State::Answered);
+        nearest.unwrap_or(config.k.min(list.len()))
+    }
+
+    /// Somebody who was asked at `sent` has answered; the step in which he was.
+    pub fn answered(&mut self, path: usize, place: usize, sent: Nanos, now: Nanos) -> Option<u16> {
+        let candidate = &mut self.paths[path][place];
+        candidate.state = State::Answered;
+        self.replies += 1;
+        let asked_after = sent - self.began;
+        let is_of =
+            |step: &Step<A>| step.contact == candidate.contact && step.asked_after == asked_after;
+        let last = candidate.step?;
+        let step = match is_of(&self.steps[usize::from(last)]) {
+            true => last,
+            // It is the first of two questions that was answered.
+            false => self.steps.iter().position(is_of)? as u16,
+        };
+        candidate.step = Some(step);
+        self.steps[usize::from(step)].answered_after = Some(now - self.began);
+        Some(step)
+    }
+
+    /// Somebody who was asked at `sent` takes longer than he should, or will not answer. That he is slow counts only of
+    /// the last question.
+    pub fn worsen(&mut self, path: usize, place: usize, sent: Nanos, state: State) {
+        let candidate = &mut self.paths[path][place];
+        let Some(step) = candidate.step else { return };
+        let is_last = self.steps[usize::from(step)].asked_after == sent - self.began;
+        if candidate.state != State::Answered && (is_last || state == State::Failed) {
+            candidate.state = state;
+        }
     }
 
     /// Whether all nodes are found that will be.
@@ -378,7 +451,7 @@ impl<A: Endpoint> Lookup<A> {
         // Nobody has answered: whoever is only slow is waited for.
         let has_slow = || {
             let mut all = self.paths.iter().flatten();
-            all.any(|c| c.state == State::Slow)
+            all.any(|c| matches!(c.state, State::Slow | State::Late))
         };
         is_done && !(self.replies == 0 && has_slow())
     }
@@ -390,6 +463,47 @@ impl<A: Endpoint> Lookup<A> {
         answered.sort_unstable_by_key(|candidate| candidate.distance);
         answered.truncate(config.k);
         answered
+    }
+
+    /// Somebody has refused to store something, and gave this number.
+    pub fn refused(&mut self, number: i64) {
+        match self.refusals.iter_mut().find(|(known, _)| *known == number) {
+            Some((_, count)) => *count += 1,
+            None => self.refusals.push((number, 1)),
+        }
+    }
+
+    /// How it ended.
+    pub fn finished(&self, now: Nanos, config: &Config) -> Finished<A> {
+        let closest = self.closest(config);
+        let nearest = closest.first().and_then(|closest| closest.step);
+        let (hops, path) = self.way_to(nearest);
+        let nearest = nearest.and_then(|step| self.steps[usize::from(step)].answered_after);
+        Finished {
+            lookup: self.id,
+            target: self.target,
+            closest: closest.into_iter().map(|c| c.contact).collect(),
+            steps: self.steps.clone(),
+            replies: self.replies,
+            took: now - self.began,
+            found_after: self.found_after,
+            nearest_after: nearest.unwrap_or(self.found_after),
+            path,
+            hops,
+            stored: self.stored,
+            refusals: self.refusals.clone(),
+            is_cut_short: self.is_cut_short,
+        }
+    }
+
+    /// Who is to store something, and the token that each has given out.
+    pub fn holders(&self, config: &Config) -> Vec<(Contact<A>, Token)> {
+        let most = match Mutant::StoredAtOne.is_in(config.mutant) {
+            true => 1,
+            false => config.k,
+        };
+        let closest = self.closest(config).into_iter().take(most);
+        closest.map(|c| (c.contact, c.token.clone())).collect()
     }
 
     /// The way to a step: how many nodes are on it, and how long they took to answer, one after another.
@@ -406,6 +520,30 @@ impl<A: Endpoint> Lookup<A> {
         }
         (hops, took)
     }
+}
+
+/// What a reply has of an item, if it is what was asked for.
+fn found<'a>(
+    item: &Item<'a>,
+    target: Id,
+    salt: &'a [u8],
+    planted: Option<Mutant>,
+) -> Option<Found<'a>> {
+    let found = Found::verify(item, target, salt).ok();
+    if found.is_some() || !Mutant::ItemUnverified.is_in(planted) {
+        return found;
+    }
+    let value = item.value?;
+    Some(match (item.key, item.sequence, item.signature) {
+        (Some(key), Some(sequence), Some(signature)) => Found::Mutable(MutableItem {
+            key,
+            salt,
+            sequence,
+            value,
+            signature,
+        }),
+        _ => Found::Immutable(value),
+    })
 }
 
 impl Request {
@@ -514,7 +652,13 @@ pub const MAX_PEERS: usize = 2_000;
 
 impl<A: Endpoint> Lookup<A> {
     /// Tells what a reply has of what is looked for.
-    pub fn take_values(&mut self, from: Contact<A>, reply: &Reply<'_>, out: &mut Outbox<A>) {
+    pub fn take_values(
+        &mut self,
+        from: Contact<A>,
+        reply: &Reply<'_>,
+        planted: Option<Mutant>,
+        out: &mut Outbox<A>,
+    ) {
         let lookup = self.id;
         match &self.request {
             Request::GetPeers { .. } | Request::Announce { .. } => {
@@ -537,7 +681,7 @@ impl<A: Endpoint> Lookup<A> {
                 salt,
                 is_mutable,
             } => {
-                let Ok(found) = Found::verify(&reply.item, *target, salt) else {
+                let Some(found) = found(&reply.item, *target, salt, planted) else {
                     return;
                 };
                 let (value, version) = match found {
@@ -545,7 +689,8 @@ impl<A: Endpoint> Lookup<A> {
                     Found::Mutable(item) => (item.value, Some((item.sequence, *item.signature))),
                 };
                 let sequence = version.map(|(sequence, _)| sequence);
-                if self.is_told && self.version >= sequence {
+                let is_older = self.version > sequence && !Mutant::LastItemTold.is_in(planted);
+                if self.is_told && (is_older || self.version == sequence) {
                     return;
                 }
                 self.is_told = true;

@@ -2,6 +2,7 @@
 
 use crate::{
     Id,
+    around::OWN_LOOKUP,
     config::{Config, MINUTE, Mutant, Nanos, SECOND},
     items::ItemStore,
     krpc::{
@@ -10,7 +11,7 @@ use crate::{
     },
     limiter::Limiter,
     lookup::{Lookup, Request, Stage, State, Token},
-    output::{Event, Finished, LookupId, Outbox},
+    output::{Event, LookupId, Outbox},
     peers::PeerStore,
     proven::Proven,
     rpc::{Overdue, Purpose, Rpc, Rpcs},
@@ -24,14 +25,10 @@ use thiserror::Error;
 
 /// Most addresses of nodes to begin with that are remembered.
 pub const MAX_SEEDS: usize = 32;
-/// How long a node with nobody to ask waits before it tries those again that it knew, at first and at most.
+/// How long a node that knows fewer than k who live waits before it tries to become known again, at first and at most.
+/// Of nodes that join at the same time the first ones find few, and not all are heard by those that they join: so each
+/// does it a second time whatever it knows.
 const REJOIN: (Nanos, Nanos) = (5 * SECOND, 5 * MINUTE);
-/// When a node looks itself up again, the first time after its start and then every time. Whoever came while its neighbours
-/// could not hear it, or knew nobody yet themselves, becomes known to them (libtorrent: every ten minutes).
-const OWN_LOOKUP: (Nanos, Nanos) = (MINUTE, 15 * MINUTE);
-/// How many of those that are taken for dead are asked then whether they live: after a partition of the network nobody
-/// else would find its other side again.
-const REVIVALS: usize = 4;
 /// Bytes that a query is made long, so that the answer need not be longer: 8 contacts of IPv4, a token, addresses.
 pub(crate) const QUERY_BYTES: usize = 320;
 /// The same where peers are hoped for: some fifty of IPv4.
@@ -52,7 +49,7 @@ pub enum Refused {
 
 /// Why a lookup was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+pub(crate) enum Why {
     /// Somebody wants it.
     Asked,
     /// To become known to the closest nodes.
@@ -76,7 +73,7 @@ pub struct Node<A> {
     pub(crate) peers: PeerStore<A>,
     pub(crate) items: ItemStore,
     pub(crate) limiter: Limiter,
-    rpcs: Rpcs<A>,
+    pub(crate) rpcs: Rpcs<A>,
     lookups: Vec<(Why, Lookup<A>)>,
     next_lookup: u64,
     seeds: Vec<A>,
@@ -85,7 +82,9 @@ pub struct Node<A> {
     rejoin_at: Nanos,
     rejoin_pause: Nanos,
     /// When it looks itself up.
-    own_at: Nanos,
+    pub(crate) own_at: Nanos,
+    /// It has joined once.
+    is_new: bool,
 }
 
 impl<A: Endpoint> Node<A> {
@@ -108,7 +107,8 @@ impl<A: Endpoint> Node<A> {
             joining: None,
             rejoin_at: Nanos::MAX,
             rejoin_pause: REJOIN.0,
-            own_at: now + OWN_LOOKUP.0,
+            own_at: now + OWN_LOOKUP,
+            is_new: false,
         }
     }
 
@@ -166,6 +166,7 @@ impl<A: Endpoint> Node<A> {
                 self.seeds.push(*seed);
             }
         }
+        self.is_new = true;
         self.rejoin(now, rng, out);
     }
 
@@ -218,7 +219,7 @@ impl<A: Endpoint> Node<A> {
         Ok(self.begin(now, Why::Asked, target, request, rng, out))
     }
 
-    fn begin(
+    pub(crate) fn begin(
         &mut self,
         now: Nanos,
         why: Why,
@@ -280,8 +281,13 @@ impl<A: Endpoint> Node<A> {
         if now >= self.rejoin_at {
             self.rejoin_at = Nanos::MAX;
             let gives_up = Mutant::NoSecondBootstrap.is_in(self.config.mutant);
-            if self.table.is_deserted() && !gives_up {
+            let was_new = std::mem::take(&mut self.is_new);
+            if self.table.is_sparse(self.config.k) && !gives_up {
                 self.rejoin(now, rng, out);
+            } else if was_new {
+                let target = self.id;
+                let request = Request::FindNode { target };
+                self.begin(now, Why::Refresh, target, request, rng, out);
             }
         }
         if now >= self.own_at {
@@ -292,26 +298,6 @@ impl<A: Endpoint> Node<A> {
         }
         self.peers.expire(now);
         self.items.expire(now);
-    }
-
-    /// Becomes known to its neighbours, and asks some of those that are taken for dead whether they are back.
-    fn look_around(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
-        // Those that were started together do not ask together for ever.
-        let early = u64::from(rng.next_u32()) % (OWN_LOOKUP.1 / 10);
-        self.own_at = now + OWN_LOOKUP.1 - early;
-        let bad: Vec<Contact<A>> = self.table.bad().collect();
-        let first = rng.next_u32() as usize;
-        for place in 0..bad.len().min(REVIVALS) {
-            let contact = bad[first.wrapping_add(place) % bad.len()];
-            if !self.rpcs.asks(contact.address) {
-                self.ping(now, contact, rng, out);
-            }
-        }
-        if !self.table.is_empty() {
-            let target = self.id;
-            let request = Request::FindNode { target };
-            self.begin(now, Why::Refresh, target, request, rng, out);
-        }
     }
 
     /// Looks for somebody new in a bucket that has been silent.
@@ -328,9 +314,7 @@ impl<A: Endpoint> Node<A> {
                 out,
             );
         }
-        if self.table.is_deserted() && self.rejoin_at == Nanos::MAX {
-            self.rejoin_at = now;
-        }
+        self.become_known(now);
     }
 
     fn target_in(&self, depth: u32, rng: &mut dyn RngCore) -> Id {
@@ -355,7 +339,8 @@ impl<A: Endpoint> Node<A> {
             return;
         }
         let asked_bytes = datagram.len();
-        match Message::decode(datagram) {
+        let planted = Mutant::codec(self.config.mutant);
+        match Message::decode_planted(datagram, planted) {
             Ok(message) => match &message.body {
                 Body::Query(query) => {
                     if self.admits(now, from) {
@@ -399,6 +384,10 @@ impl<A: Endpoint> Node<A> {
             let config = self.config.clone();
             self.table.heard(now, contact, None, &config);
         }
+        if Mutant::UnverifiedCounted.is_in(self.config.mutant) {
+            let config = self.config.clone();
+            self.table.keep_unverified(contact, &config);
+        }
         let is_wanted = !query.is_read_only && self.table.has_room_for(query.id, &self.config);
         let is_new = !self.proven.has(now, from);
         if (is_wanted || is_new) && self.rpcs.len() < MAX_PROBES && !self.rpcs.asks(from) {
@@ -406,7 +395,7 @@ impl<A: Endpoint> Node<A> {
         }
     }
 
-    fn ping(
+    pub(crate) fn ping(
         &mut self,
         now: Nanos,
         contact: Contact<A>,
@@ -537,10 +526,22 @@ impl<A: Endpoint> Node<A> {
         out: &mut Outbox<A>,
     ) {
         let config = self.config.clone();
-        if let Heard::Spare(Some(silent)) = self.table.heard(now, contact, took, &config) {
+        let was_deserted = self.table.is_deserted();
+        let heard = self.table.heard(now, contact, took, &config);
+        if was_deserted || heard == Heard::Entered {
+            self.rejoin_pause = REJOIN.0;
+            self.become_known(now);
+        }
+        if let Heard::Spare(Some(silent)) = heard {
             self.ping(now, silent, rng, out);
         }
-        self.rejoin_pause = REJOIN.0;
+    }
+
+    /// Sees to it that a node that knows few tries to know more.
+    fn become_known(&mut self, now: Nanos) {
+        if self.rejoin_at == Nanos::MAX && self.table.is_sparse(self.config.k) {
+            self.rejoin_at = now + self.rejoin_pause;
+        }
     }
 
     fn overdue(
@@ -557,7 +558,11 @@ impl<A: Endpoint> Node<A> {
                 self.mark(lookup, &rpc, State::Slow);
                 self.advance(now, lookup, rng, out);
             }
-            (Overdue::Slow, _) => {}
+            (Overdue::Late, Purpose::Step(lookup)) => {
+                self.mark(lookup, &rpc, State::Late);
+                self.advance(now, lookup, rng, out);
+            }
+            (Overdue::Slow | Overdue::Late, _) => {}
         }
     }
 
@@ -574,15 +579,16 @@ impl<A: Endpoint> Node<A> {
         }
         match rpc.purpose {
             Purpose::Step(lookup) => {
-                self.mark(lookup, &rpc, State::Failed);
+                // Unless it is being asked once more.
+                if !self.rpcs.asks_for(rpc.to, rpc.purpose) {
+                    self.mark(lookup, &rpc, State::Failed);
+                }
                 self.advance(now, lookup, rng, out);
             }
             Purpose::Store(lookup) => self.store_ended(now, lookup, Some(0), rng, out),
             Purpose::Ping | Purpose::Seed => {}
         }
-        if self.table.is_deserted() && self.rejoin_at == Nanos::MAX {
-            self.rejoin_at = now + self.rejoin_pause;
-        }
+        self.become_known(now);
     }
 
     /// Whether a lookup wants an item, not only who may store it.
@@ -607,7 +613,7 @@ impl<A: Endpoint> Node<A> {
             return;
         };
         if let Some((path, place)) = lookup.find(&contact) {
-            lookup.paths[path][place].state = state;
+            lookup.worsen(path, place, rpc.sent, state);
         }
     }
 
@@ -632,14 +638,12 @@ impl<A: Endpoint> Node<A> {
         let Some((path, place)) = lookup.find(&contact) else {
             return;
         };
-        let candidate = &mut lookup.paths[path][place];
-        candidate.state = State::Answered;
-        candidate.token = Token::of(reply.token);
-        let step = candidate.step;
-        if let Some(step) = step {
-            lookup.steps[usize::from(step)].answered_after = Some(now - lookup.began);
+        if lookup.paths[path][place].state == State::Answered {
+            // It was asked twice, and has answered twice.
+            return;
         }
-        lookup.replies += 1;
+        let step = lookup.answered(path, place, rpc.sent, now);
+        lookup.paths[path][place].token = Token::of(reply.token);
         let named = A::contacts(reply);
         let mut unverified = Vec::new();
         for contact in named
@@ -654,7 +658,7 @@ impl<A: Endpoint> Node<A> {
                 unverified.push(contact);
             }
         }
-        lookup.take_values(contact, reply, out);
+        lookup.take_values(contact, reply, config.mutant, out);
         for contact in unverified {
             self.table.heard(now, contact, None, &config);
         }
@@ -684,12 +688,7 @@ impl<A: Endpoint> Node<A> {
             lookup.found_after = now - lookup.began;
             lookup.stage = Stage::Storing;
             let request = lookup.request.clone();
-            let holders: Vec<(Contact<A>, Token)> = lookup
-                .closest(&config)
-                .into_iter()
-                .map(|candidate| (candidate.contact, candidate.token.clone()))
-                .collect();
-            for (contact, token) in holders {
+            for (contact, token) in lookup.holders(&config) {
                 let Some(call) = request.store_call(token.bytes()) else {
                     continue;
                 };
@@ -797,34 +796,3 @@ impl<A: Endpoint> Node<A> {
 
 /// Most contacts of one reply that are looked at.
 const MAX_NAMED: usize = 32;
-
-impl<A: Endpoint> Lookup<A> {
-    fn refused(&mut self, number: i64) {
-        match self.refusals.iter_mut().find(|(known, _)| *known == number) {
-            Some((_, count)) => *count += 1,
-            None => self.refusals.push((number, 1)),
-        }
-    }
-
-    fn finished(&self, now: Nanos, config: &Config) -> Finished<A> {
-        let closest = self.closest(config);
-        let nearest = closest.first().and_then(|closest| closest.step);
-        let (hops, path) = self.way_to(nearest);
-        let nearest = nearest.and_then(|step| self.steps[usize::from(step)].answered_after);
-        Finished {
-            lookup: self.id,
-            target: self.target,
-            closest: closest.into_iter().map(|c| c.contact).collect(),
-            steps: self.steps.clone(),
-            replies: self.replies,
-            took: now - self.began,
-            found_after: self.found_after,
-            nearest_after: nearest.unwrap_or(self.found_after),
-            path,
-            hops,
-            stored: self.stored,
-            refusals: self.refusals.clone(),
-            is_cut_short: self.is_cut_short,
-        }
-    }
-}

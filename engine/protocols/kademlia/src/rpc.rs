@@ -12,6 +12,8 @@ use crate::{
 pub const MAX_UNDER_WAY: usize = 4_096;
 /// How long to wait before somebody else is asked, as long as no answer was ever seen.
 const FIRST_PATIENCE: Nanos = SECOND;
+/// How much longer than a peer should take a lookup is held up by it at its end.
+const GRACE: Nanos = 2;
 /// How much longer than a peer should take an answer still counts, and the bounds of that.
 const LATE: Nanos = 4;
 const LATE_BOUNDS: (Nanos, Nanos) = (1_500 * MILLISECOND, 8 * SECOND);
@@ -38,18 +40,20 @@ pub(crate) struct Rpc<A> {
     pub id: Option<Id>,
     pub purpose: Purpose,
     pub sent: Nanos,
-    /// It has taken longer than it should.
-    pub is_slow: bool,
+    /// What has come of waiting so far.
+    overdue: Option<Overdue>,
     /// When something is to be done about it.
-    pub due: Nanos,
+    due: Nanos,
     patience: Nanos,
 }
 
 /// What has come of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overdue {
-    /// It takes longer than it should.
+    /// It takes longer than it should: somebody else is asked beside.
     Slow,
+    /// It takes much longer than it should: nobody waits for it.
+    Late,
     /// No answer is expected any more.
     Lost,
 }
@@ -83,6 +87,12 @@ impl<A: Endpoint> Rpcs<A> {
         self.rpcs.iter().any(|rpc| rpc.to == address)
     }
 
+    /// Whether an address is being asked for that purpose.
+    pub fn asks_for(&self, address: A, purpose: Purpose) -> bool {
+        let mut rpcs = self.rpcs.iter();
+        rpcs.any(|rpc| rpc.to == address && rpc.purpose == purpose)
+    }
+
     /// Remembers a query. `known`: how long this peer took before.
     pub fn begin(
         &mut self,
@@ -106,7 +116,7 @@ impl<A: Endpoint> Rpcs<A> {
             id,
             purpose,
             sent: now,
-            is_slow: false,
+            overdue: None,
             due: now + patience,
             patience,
         });
@@ -145,13 +155,17 @@ impl<A: Endpoint> Rpcs<A> {
         if rpc.due > now {
             return None;
         }
-        if rpc.is_slow {
-            return Some((self.rpcs.swap_remove(place), Overdue::Lost));
-        }
-        rpc.is_slow = true;
-        let last = (rpc.patience * LATE).clamp(LATE_BOUNDS.0, LATE_BOUNDS.1);
-        rpc.due = rpc.sent + last.max(rpc.patience + 1);
-        Some((*rpc, Overdue::Slow))
+        let (overdue, after) = match rpc.overdue {
+            None => (Overdue::Slow, rpc.patience * GRACE),
+            Some(Overdue::Slow) => {
+                let last = (rpc.patience * LATE).clamp(LATE_BOUNDS.0, LATE_BOUNDS.1);
+                (Overdue::Late, last.max(rpc.patience * GRACE + 1))
+            }
+            Some(_) => return Some((self.rpcs.swap_remove(place), Overdue::Lost)),
+        };
+        rpc.overdue = Some(overdue);
+        rpc.due = rpc.sent + after;
+        Some((*rpc, overdue))
     }
 
     /// When the next one is due.

@@ -4,7 +4,7 @@
 //! The first 21 bits are a CRC-32C over some bits of the address and three bits of chance, which are the last three of
 //! the id. An address has eight such prefixes, and a whole network few more.
 
-use crate::Id;
+use crate::{Id, Mutant};
 use rand::Rng;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -31,6 +31,22 @@ pub fn generate(ip: IpAddr, rng: &mut impl Rng) -> Id {
 /// Whether `id` is one that a node at `ip` may have: it matches, or the address is exempt.
 pub fn is_valid(id: Id, ip: IpAddr) -> bool {
     is_exempt(ip) || matches(id, ip)
+}
+
+/// The same with a bug of the zoo in it.
+pub(crate) fn is_valid_planted(id: Id, ip: IpAddr, planted: Option<Mutant>) -> bool {
+    match ip {
+        IpAddr::V4(v4) if Mutant::SecureIdOfOtherBits.is_in(planted) && !is_exempt(ip) => {
+            // The first bytes of an address are masked like its last ones.
+            let masked = u32::from(v4) & MASK_V4.swap_bytes();
+            let last = id.as_bytes()[Id::LEN - 1];
+            let seeded = masked | u32::from(last & CHANCE) << 29;
+            let [high, middle, low, ..] = *id.as_bytes();
+            let first = u32::from_be_bytes([high, middle, low, 0]);
+            (first ^ crc32c::crc32c(&seeded.to_be_bytes())) & PREFIX == 0
+        }
+        ip => is_valid(id, ip),
+    }
 }
 
 /// Whether `id` matches `ip`, exempt or not.
@@ -73,4 +89,23 @@ fn prefix_v6(ip: Ipv6Addr, chance: u8) -> u32 {
 /// An IPv4 address that a socket of both families shows as one of IPv6 is an IPv4 address.
 fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+    #[test]
+    fn the_planted_checksum_is_over_other_bits() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let ips = (1..100_u32).map(|n| IpAddr::V4(Ipv4Addr::from(0x5500_0000 + n * 65_537)));
+        for ip in ips {
+            let id = generate(ip, &mut rng);
+            assert!(is_valid_planted(id, ip, None));
+            let planted = Some(Mutant::SecureIdOfOtherBits);
+            let is_valid = is_valid_planted(id, ip, planted);
+            assert_eq!(is_valid, !cfg!(debug_assertions), "{ip}");
+        }
+    }
 }

@@ -9,9 +9,9 @@ use crate::{
     config::{Mutant, Nanos},
     item,
     krpc::{
-        Call, Contact, ContactV4, ContactV6, Contacts, Endpoint, ErrorCode, ErrorReply,
-        ITEM_REPLY_LIMIT_BYTES, Message, MutablePut, Put, Query, REPLY_LIMIT_BYTES, Reply, Scrape,
-        TooLong, Want,
+        Call, Contact, ContactV4, ContactV6, Contacts, DATAGRAM_LIMIT_BYTES, Endpoint, ErrorCode,
+        ErrorReply, ITEM_REPLY_LIMIT_BYTES, Message, MutablePut, Put, Query, REPLY_LIMIT_BYTES,
+        Reply, Scrape, TooLong, Want,
     },
     output::Outbox,
     peers::{Announcement, SAMPLE_LIMIT},
@@ -68,6 +68,10 @@ impl<A: Endpoint> Node<A> {
         let most = match has_item {
             true => ITEM_REPLY_LIMIT_BYTES,
             false => REPLY_LIMIT_BYTES,
+        };
+        let most = match Mutant::ReplyOverlong.is_in(self.config.mutant) {
+            true => DATAGRAM_LIMIT_BYTES,
+            false => most,
         };
         let is_proven = self.proven.has(now, to) || Mutant::Amplified.is_in(self.config.mutant);
         let limit = match is_proven {

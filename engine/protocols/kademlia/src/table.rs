@@ -212,10 +212,11 @@ impl<A: Endpoint> Table<A> {
         usize::from(start)..usize::from(self.buckets[bucket].end)
     }
 
+    /// The last bucket is split before it holds more than k: until then nobody knows how many buckets there will be.
     fn capacity(&self, bucket: usize, config: &Config) -> usize {
-        match (config.wide_buckets, bucket) {
-            (true, 0..4) => config.k << (4 - bucket),
-            _ => config.k,
+        match bucket + 1 == self.buckets.len() {
+            true => config.k,
+            false => config.room(bucket),
         }
     }
 
@@ -288,7 +289,8 @@ impl<A: Endpoint> Table<A> {
         {
             self.remove(place);
         }
-        if config.secure_ids && !secure_id::is_valid(contact.id, contact.address.into().ip()) {
+        let ip = contact.address.into().ip();
+        if config.secure_ids && !secure_id::is_valid_planted(contact.id, ip, config.mutant) {
             return Heard::KeptOut;
         }
         self.enter(now, contact, took, config)
@@ -324,7 +326,7 @@ impl<A: Endpoint> Table<A> {
                 return Heard::Entered;
             }
             if bucket + 1 == self.buckets.len() && self.buckets.len() < Id::BITS as usize {
-                self.split(config);
+                self.split();
                 continue;
             }
             let bad = range.clone().find(|place| self.entries[*place].is_bad());
@@ -374,7 +376,7 @@ impl<A: Endpoint> Table<A> {
     }
 
     /// Splits the last bucket: those of its contacts that share no more bits than its number stay.
-    fn split(&mut self, config: &Config) {
+    fn split(&mut self) {
         let last = self.buckets.len() - 1;
         let range = self.range(last);
         let own = self.own;
@@ -384,17 +386,6 @@ impl<A: Endpoint> Table<A> {
         let bucket = self.buckets[last];
         self.buckets[last].end = (range.start + staying) as u16;
         self.buckets.push(bucket);
-        // A bucket that had more room as one of the first may have too many now; the last to come leave.
-        while self.range(last).len() > self.capacity(last, config) {
-            self.remove(self.range(last).end - 1);
-        }
-        // And what went on may be more than the next one has room for.
-        let next = last + 1;
-        if self.range(next).len() > self.capacity(next, config)
-            && self.buckets.len() < Id::BITS as usize
-        {
-            self.split(config);
-        }
     }
 
     /// Whether there is room for another contact of this one's network in a bucket, and none of its address anywhere.
@@ -410,7 +401,23 @@ impl<A: Endpoint> Table<A> {
         let of_network =
             |entry: &&Entry<A>| network_of(entry.contact.address.into()) == Some(network);
         let entries = self.entries[self.range(bucket)].iter();
-        entries.filter(of_network).count() < config.per_network
+        let mut count = entries.filter(of_network).count();
+        if Mutant::UnverifiedCounted.is_in(config.mutant) {
+            let of_network = |spare: &&Contact<A>| {
+                network_of(spare.address.into()) == Some(network)
+                    && self.bucket_of(spare.id) == bucket
+            };
+            count += self.spares.iter().filter(of_network).count();
+        }
+        count < config.per_network
+    }
+
+    /// Somebody has asked, and that is all that is known of him: the mutant [`Mutant::UnverifiedCounted`] keeps him
+    /// like a spare.
+    pub(crate) fn keep_unverified(&mut self, contact: Contact<A>, config: &Config) {
+        if contact.id != self.own && self.position(contact.id).is_none() {
+            self.keep_spare(contact, config);
+        }
     }
 
     /// Remembers a contact that has no place, the last ones of a bucket first.
@@ -516,6 +523,12 @@ impl<A: Endpoint> Table<A> {
     /// Whether nobody in it answers.
     pub fn is_deserted(&self) -> bool {
         self.entries.iter().all(Entry::is_bad)
+    }
+
+    /// Whether fewer than `k` in it answer.
+    pub fn is_sparse(&self, k: usize) -> bool {
+        let alive = self.entries.iter().filter(|entry| !entry.is_bad());
+        alive.take(k).count() < k
     }
 
     /// What must hold whatever happens.

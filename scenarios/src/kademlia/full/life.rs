@@ -180,7 +180,8 @@ fn inspect(stage: &Stage, node: u32, settings: &Settings, status: &Status) {
     for family in &status.nodes[0].families {
         let table = &family.table;
         let contacts = table.good + table.questionable + table.bad;
-        if contacts > table.buckets * config.k || table.spares > MAX_SPARES {
+        let room: usize = (0..table.buckets).map(|depth| config.room(depth)).sum();
+        if contacts > room || table.spares > MAX_SPARES {
             fail(format!("a table of {table:?}"));
         }
         if family.queries > MAX_UNDER_WAY || family.lookups > config.lookups + OWN_LOOKUPS {

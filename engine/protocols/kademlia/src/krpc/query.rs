@@ -3,9 +3,9 @@
 use super::{
     Envelope, KEY_LEN, Problem, SIGNATURE_LEN, array, bytes, flag, id, integer, raw, select, token,
 };
-use crate::Id;
 use crate::bencode::{Dictionary, Raw, Value};
 use crate::item::{SALT_LIMIT_BYTES, VALUE_LIMIT_BYTES};
+use crate::{CodecMutant, Id};
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
@@ -198,7 +198,14 @@ impl AnnouncedPort {
         }
     }
 
-    fn read(port: Option<Value<'_>>, implied: Option<Value<'_>>) -> Result<AnnouncedPort, Problem> {
+    fn read(
+        port: Option<Value<'_>>,
+        implied: Option<Value<'_>>,
+        planted: Option<CodecMutant>,
+    ) -> Result<AnnouncedPort, Problem> {
+        if CodecMutant::PortZero.is_in(planted) && integer(port, "port")? == Some(0) {
+            return Ok(AnnouncedPort::Implied { fallback: None });
+        }
         let port = integer(port, "port").and_then(|port| {
             let port = port.ok_or(Problem::Missing("port"))?;
             let port = u16::try_from(port).ok().and_then(NonZeroU16::new);
@@ -225,7 +232,10 @@ impl<'a> Query<'a> {
         }
     }
 
-    pub(super) fn read(envelope: &Envelope<'a>) -> Result<Query<'a>, Problem> {
+    pub(super) fn read(
+        envelope: &Envelope<'a>,
+        planted: Option<CodecMutant>,
+    ) -> Result<Query<'a>, Problem> {
         let method = bytes(envelope.method, "q")?;
         let [
             cas,
@@ -281,7 +291,7 @@ impl<'a> Query<'a> {
             },
             b"announce_peer" => Call::AnnouncePeer {
                 info_hash: id(info_hash, "info_hash")?,
-                port: AnnouncedPort::read(port, implied_port)?,
+                port: AnnouncedPort::read(port, implied_port, planted)?,
                 token: token(given)?.ok_or(Problem::Missing("token"))?,
                 is_seed: flag(seed, "seed")?,
             },
