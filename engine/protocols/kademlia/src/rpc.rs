@@ -87,10 +87,11 @@ impl<A: Endpoint> Rpcs<A> {
         self.rpcs.iter().any(|rpc| rpc.to == address)
     }
 
-    /// Whether an address is being asked for that purpose.
-    pub fn asks_for(&self, address: A, purpose: Purpose) -> bool {
-        let mut rpcs = self.rpcs.iter();
-        rpcs.any(|rpc| rpc.to == address && rpc.purpose == purpose)
+    /// Whether the same is being asked for the same purpose as in a query that is over. Another one at its address is not
+    /// the same.
+    pub fn asks_again(&self, over: &Rpc<A>) -> bool {
+        let same = |rpc: &Rpc<A>| (rpc.to, rpc.id, rpc.purpose) == (over.to, over.id, over.purpose);
+        self.rpcs.iter().any(same)
     }
 
     /// Remembers a query. `known`: how long this peer took before.
