@@ -308,28 +308,19 @@ pub const MUTANTS: &[Planted] = {
                 "a peer behind a router is stored at the port in its message, or at none";
         }
         "kademlia" Full {
-            "K3" "last-put-wins" "holdfast-kademlia" Kademlia(K::Store(S::LastPutWins)),
-                "webtorrent/bittorrent-dht#156, pubky/mainline 6.2.0",
-                "a node keeps the last version of a mutable item that is put, whatever its sequence number";
-            "K4" "cas-at-least" "holdfast-kademlia" Kademlia(K::Store(S::CasAtLeast)),
-                "BEP 44, section CAS",
-                "an item is swapped when the number that is there is not lower than the one compared with";
-            "K11" "salt-left-out" "holdfast-kademlia" Kademlia(K::Store(S::SaltLeftOut)),
-                "pubky/mainline 8.0.0: the target was not checked against key and salt",
-                "all items of a key are stored under the key alone";
             "K13" "clock-of-the-wall" "holdfast-peers" Peers(P::ClockOfTheWall),
                 "a classic: durations taken from a clock that is set",
                 "timers, timeouts and expiry go by the wall clock";
-            "K24" "table-unchecked" "holdfast-kademlia" Kademlia(K::TableUnchecked),
+            "K30" "table-unchecked" "holdfast-kademlia" Kademlia(K::TableUnchecked),
                 "a classic of saved state: what can be read is believed",
                 "a table that was saved is taken though its checksum does not match";
-            "K25" "table-in-place" "holdfast-peers" Peers(P::TableInPlace),
+            "K31" "table-in-place" "holdfast-peers" Peers(P::TableInPlace),
                 "Pillai et al., OSDI 2014: atomic replacement by rename",
                 "a table is written over the one before: a power cut leaves neither";
-            "K26" "id-forgotten" "holdfast-peers" Peers(P::IdForgotten),
+            "K32" "id-forgotten" "holdfast-peers" Peers(P::IdForgotten),
                 "BEP 5: the id and the table are kept between invocations of the client",
                 "a node that starts again takes a new id";
-            "K27" "never-renewed" "holdfast-peers" Peers(P::NeverRenewed),
+            "K33" "never-renewed" "holdfast-peers" Peers(P::NeverRenewed),
                 "BEP 44, section Expiration",
                 "what is kept in the DHT is stored once and never again";
         }

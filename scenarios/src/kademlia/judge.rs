@@ -1,9 +1,12 @@
 //! What is asked of lookups, of tables, and of the overlay as a whole.
 
 use super::{World, choose::Chosen, liars::Lie};
-use holdfast_kademlia::{Finished, Id, Step, secure_id};
+use holdfast_kademlia::{Finished, Id, secure_id};
 use holdfast_sim::check::Violation;
-use std::{collections::BTreeMap, net::SocketAddrV4};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddrV4,
+};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -236,33 +239,32 @@ pub fn check_end(node: u32, end: &Finished<SocketAddrV4>, world: &World) -> Resu
         .steps
         .iter()
         .map(|step| {
-            let Step { contact, .. } = step;
+            let has_answered = step.answered_after.is_some();
             (
-                contact.address,
+                step.contact.address,
+                step.contact.id,
                 step.asked_after,
-                contact.id,
-                step.answered_after,
+                has_answered,
             )
         })
         .collect();
     asked.sort_unstable();
-    for asked in asked.chunk_by(|a, b| a.0 == b.0) {
-        // Who is silent is asked once more, and not at once; and once more where somebody else answered than was named.
-        let is_right = |two: &[(_, u64, Id, Option<u64>)]| match two[0].2 == two[1].2 {
-            true => two[1].1 - two[0].1 >= LEAST_PATIENCE,
-            false => two[0].3.is_none(),
-        };
-        if asked.len() > 3 || !asked.windows(2).all(is_right) {
+    for asked in asked.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        // Who is silent is asked once more, and not at once.
+        let is_patient = |two: &[(_, Id, u64, _)]| two[1].2 - two[0].2 >= LEAST_PATIENCE;
+        if asked.len() > 2 || !asked.windows(2).all(is_patient) {
             let message = format!("a lookup asked {} {} times", asked[0].0, asked.len());
             return Err(Violation::new("lookup-result", message).at(node));
         }
     }
-    let mut ids: Vec<_> = asked.iter().map(|asked| (asked.2, asked.0)).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    if !ids.is_sorted_by(|a, b| a.0 < b.0) {
-        let message = "a lookup asked one id at two addresses".to_owned();
-        return Err(Violation::new("lookup-result", message).at(node));
+    for asked in asked.chunk_by(|a, b| a.0 == b.0) {
+        // Another one there is asked when it has said itself that it is there, in place of who was meant.
+        let ids: BTreeSet<Id> = asked.iter().map(|asked| asked.1).collect();
+        let answered: BTreeSet<Id> = asked.iter().filter(|a| a.3).map(|a| a.1).collect();
+        if ids.len() > 2 || answered.len() > 1 {
+            let message = format!("a lookup asked {} of those at {}", ids.len(), asked[0].0);
+            return Err(Violation::new("lookup-result", message).at(node));
+        }
     }
     Ok(())
 }

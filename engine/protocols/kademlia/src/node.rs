@@ -46,7 +46,7 @@ pub enum Refused {
 
 /// Why a lookup was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+pub(crate) enum Why {
     /// Somebody wants it.
     Asked,
     /// To become known to the closest nodes.
@@ -70,7 +70,7 @@ pub struct Node<A> {
     pub(crate) peers: PeerStore<A>,
     pub(crate) items: ItemStore,
     pub(crate) limiter: Limiter,
-    rpcs: Rpcs<A>,
+    pub(crate) rpcs: Rpcs<A>,
     lookups: Vec<(Why, Lookup<A>)>,
     next_lookup: u64,
     seeds: Vec<A>,
@@ -179,7 +179,7 @@ impl<A: Endpoint> Node<A> {
         Ok(self.begin(now, Why::Asked, target, request, rng, out))
     }
 
-    fn begin(
+    pub(crate) fn begin(
         &mut self,
         now: Nanos,
         why: Why,
@@ -325,7 +325,7 @@ impl<A: Endpoint> Node<A> {
         }
     }
 
-    fn ping(
+    pub(crate) fn ping(
         &mut self,
         now: Nanos,
         contact: Contact<A>,

@@ -87,11 +87,11 @@ impl<A: Endpoint> Rpcs<A> {
         self.rpcs.iter().any(|rpc| rpc.to == address)
     }
 
-    /// Whether the same is being asked for the same purpose.
-    pub fn asks_again(&self, lost: &Rpc<A>) -> bool {
-        let is_same =
-            |rpc: &Rpc<A>| rpc.to == lost.to && rpc.id == lost.id && rpc.purpose == lost.purpose;
-        self.rpcs.iter().any(is_same)
+    /// Whether the same is being asked for the same purpose as in a query that is over. Another one at its address is not
+    /// the same.
+    pub fn asks_again(&self, over: &Rpc<A>) -> bool {
+        let same = |rpc: &Rpc<A>| (rpc.to, rpc.id, rpc.purpose) == (over.to, over.id, over.purpose);
+        self.rpcs.iter().any(same)
     }
 
     /// Remembers a query. `known`: how long this peer took before.

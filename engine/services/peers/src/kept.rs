@@ -39,9 +39,13 @@ pub struct KeptStatus {
 
 /// Names something that is kept.
 pub(crate) type Key = (u32, KeptKind, Id);
+/// Names it, and nothing that is kept under the same name later.
+pub(crate) type Keep = (Key, u64);
 
 #[derive(Clone, Debug)]
 struct Entry {
+    /// Tells it from what was kept under the same name before.
+    number: u64,
     request: Request,
     at: Nanos,
     stored: Option<u32>,
@@ -53,6 +57,7 @@ pub(crate) struct Kept {
     entries: BTreeMap<Key, Entry>,
     /// When each is due, the soonest first.
     due: std::collections::BTreeSet<(Nanos, Key)>,
+    next_number: u64,
 }
 
 impl Kept {
@@ -65,11 +70,17 @@ impl Kept {
         }
     }
 
-    /// Keeps what is being stored just now; false: there is no room. What compares the number that is there (`cas`) does so
+    /// Keeps what is being stored just now; `None`: there is no room. What compares the number that is there (`cas`) does so
     /// once.
-    pub fn insert(&mut self, now: Nanos, key: Key, request: &Request, rng: &mut impl Rng) -> bool {
+    pub fn insert(
+        &mut self,
+        now: Nanos,
+        key: Key,
+        request: &Request,
+        rng: &mut impl Rng,
+    ) -> Option<Keep> {
         if self.entries.len() >= MAX_KEPT && !self.entries.contains_key(&key) {
-            return false;
+            return None;
         }
         let mut request = request.clone();
         if let Request::Put(put) = &mut request
@@ -81,15 +92,18 @@ impl Kept {
         let at = now + interval(key.1, rng);
         self.due.insert((at, key));
         let stored = None;
+        let number = self.next_number;
+        self.next_number += 1;
         self.entries.insert(
             key,
             Entry {
+                number,
                 request,
                 at,
                 stored,
             },
         );
-        true
+        Some((key, number))
     }
 
     /// No longer keeps something; whether it did.
@@ -101,24 +115,40 @@ impl Kept {
         true
     }
 
+    /// No longer keeps this very one; nothing happens when another has taken its place.
+    pub fn drop_one(&mut self, keep: Keep) {
+        if self.is_kept(keep) {
+            self.remove(keep.0);
+        }
+    }
+
+    fn is_kept(&self, (key, number): Keep) -> bool {
+        let entry = self.entries.get(&key);
+        entry.is_some_and(|entry| entry.number == number)
+    }
+
     /// When the first one is due.
     pub fn due(&self) -> Nanos {
         self.due.first().map_or(Nanos::MAX, |(at, _)| *at)
     }
 
     /// What is due, and to be stored again now.
-    pub fn take_due(&mut self, now: Nanos, rng: &mut impl Rng) -> Option<(Key, Request)> {
+    pub fn take_due(&mut self, now: Nanos, rng: &mut impl Rng) -> Option<(Keep, Request)> {
         let (at, key) = *self.due.first()?;
         if at > now {
             return None;
         }
         self.put_off(key, now + interval(key.1, rng));
         let entry = self.entries.get(&key)?;
-        Some((key, entry.request.clone()))
+        Some(((key, entry.number), entry.request.clone()))
     }
 
     /// How many nodes took it. What nobody took is tried again soon.
-    pub fn stored(&mut self, now: Nanos, key: Key, count: u32) {
+    pub fn stored(&mut self, now: Nanos, keep: Keep, count: u32) {
+        if !self.is_kept(keep) {
+            return;
+        }
+        let key = keep.0;
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.stored = Some(count);
         }
@@ -179,7 +209,8 @@ mod tests {
             is_seed: false,
         };
         let key = (0, KeptKind::Peer, Id::MAX);
-        assert!(kept.insert(0, key, &request, &mut rng));
+        let keep = kept.insert(0, key, &request, &mut rng);
+        let keep = keep.expect("there is room");
         let interval = nanos(PEER_INTERVAL);
         let mut now = 0;
         for _ in 0..20 {
@@ -188,14 +219,35 @@ mod tests {
             assert_eq!(kept.take_due(due - 1, &mut rng), None);
             now = due;
             let (taken, again) = kept.take_due(now, &mut rng).expect("it is due");
-            assert_eq!((taken, &again), (key, &request));
-            kept.stored(now, key, 8);
+            assert_eq!((taken, &again), (keep, &request));
+            kept.stored(now, keep, 8);
             assert_eq!(kept.status(now)[0].stored, Some(8));
         }
-        kept.stored(now, key, 0);
+        kept.stored(now, keep, 0);
         assert_eq!(kept.due(), now + nanos(RETRY), "nobody took it");
         assert!(kept.remove(key) && !kept.remove(key));
         assert_eq!((kept.due(), kept.len()), (Nanos::MAX, 0));
+    }
+
+    #[test]
+    fn what_is_kept_anew_is_not_dropped_by_the_end_of_what_was_before() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut kept = Kept::default();
+        let request = Request::Announce {
+            info_hash: Id::MAX,
+            port: None,
+            is_seed: false,
+        };
+        let key = (0, KeptKind::Peer, Id::MAX);
+        let before = kept.insert(0, key, &request, &mut rng).expect("room");
+        let after = kept.insert(0, key, &request, &mut rng).expect("room");
+        kept.stored(0, before, 3);
+        kept.drop_one(before);
+        assert_eq!(kept.status(0)[0].stored, None, "it is not the one");
+        kept.stored(0, after, 3);
+        assert_eq!(kept.status(0)[0].stored, Some(3));
+        kept.drop_one(after);
+        assert_eq!(kept.len(), 0);
     }
 
     #[test]

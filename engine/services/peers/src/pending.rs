@@ -1,6 +1,6 @@
 //! Lookups that somebody waits for, and what they find.
 
-use crate::{handle::DhtError, kept::Key};
+use crate::{handle::DhtError, kept::Keep};
 use holdfast_kademlia::{Event, Finished, Id, LookupId, Nanos, Step, krpc};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -159,7 +159,7 @@ pub(crate) struct Pending {
     /// `None`: nobody waits for it, it renews what is kept.
     pub reply: Option<oneshot::Sender<Result<Outcome, DhtError>>>,
     pub stream: Option<mpsc::Sender<Found>>,
-    pub keep: Option<Key>,
+    pub keep: Option<Keep>,
 }
 
 impl Pending {

@@ -264,7 +264,16 @@ impl Judge {
             self.fail("item-found", message, Some(door.node));
         }
         let newest = item.offers.iter().map(|offer| offer.sequence).max();
-        let kept = item.kept(&self.stage).map(|offer| offer.sequence);
+        // The two families know nothing of each other.
+        let families = |node: u32| self.stage.chosen.kinds[node as usize].families;
+        let is_near = |keeper: &u32| {
+            let mut both = families(door.node).into_iter().zip(families(*keeper));
+            both.any(|(own, other)| own && other)
+        };
+        let kept = item.kept(&self.stage);
+        let kept = kept
+            .filter(|(_, (keeper, _))| is_near(keeper))
+            .map(|(offer, _)| offer.sequence);
         // It is stored again once an hour: those that had it may have died in between.
         let is_renewed = is_last && self.stage.chosen.last_look > Some(ITEM_INTERVAL + RENEWED);
         if is_renewed && kept.is_some() && kept == newest && found != newest {

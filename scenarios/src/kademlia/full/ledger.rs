@@ -3,7 +3,11 @@
 use super::stage::{Door, Stage};
 use holdfast_kademlia::{Id, bencode::Raw, item::MutableItem};
 use holdfast_peers::{FoundItem, Outcome};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 /// How late a repetition of a datagram may come, and what clocks may be wrong by in two hours.
 const LATE: Duration = Duration::from_secs(150);
@@ -16,6 +20,8 @@ pub(super) type Process = (u32, u32);
 pub(super) struct Ledger {
     pub items: BTreeMap<Id, Item>,
     announced: BTreeMap<(Id, SocketAddr), Span>,
+    /// What processes were told to keep no longer.
+    forgotten: BTreeSet<(Id, Process)>,
 }
 
 /// What is stored under one target.
@@ -133,10 +139,13 @@ impl Ledger {
         now: Duration,
         keeper: Option<Process>,
     ) {
+        // It may have been told so while it was put.
+        let is_forgotten = keeper.is_some_and(|keeper| self.forgotten.contains(&(target, keeper)));
         if let Some(item) = self.items.get_mut(&target) {
             let offers = item.offers.iter_mut();
             for offer in offers.filter(|offer| offer.sequence == sequence) {
                 offer.span.close(now, keeper);
+                offer.span.is_forgotten |= is_forgotten;
             }
         }
     }
@@ -160,15 +169,19 @@ impl Ledger {
         now: Duration,
         keeper: Option<Process>,
     ) {
+        let is_forgotten =
+            keeper.is_some_and(|keeper| self.forgotten.contains(&(info_hash, keeper)));
         for address in addresses {
             if let Some(span) = self.announced.get_mut(&(info_hash, *address)) {
                 span.close(now, keeper);
+                span.is_forgotten |= is_forgotten;
             }
         }
     }
 
     /// It is kept no longer.
     pub fn forgotten(&mut self, target: Id, keeper: Process) {
+        self.forgotten.insert((target, keeper));
         let offers = self
             .items
             .get_mut(&target)
@@ -179,6 +192,7 @@ impl Ledger {
 
     /// The same of whoever announced himself.
     pub fn forgotten_peer(&mut self, info_hash: Id, keeper: Process) {
+        self.forgotten.insert((info_hash, keeper));
         let spans = self
             .announced
             .iter_mut()
@@ -272,9 +286,9 @@ impl Item {
             .all(|offer| !offer.span.may_live(stage, lifetime))
     }
 
-    /// Whether somebody who still lives keeps a version.
-    pub fn kept(&self, stage: &Stage) -> Option<&Offer> {
+    /// The last version that somebody keeps who still lives, and who that is.
+    pub fn kept(&self, stage: &Stage) -> Option<(&Offer, Process)> {
         let mut last = self.offers.iter().rev();
-        last.find(|offer| offer.span.living_keeper(stage).is_some())
+        last.find_map(|offer| Some((offer, offer.span.living_keeper(stage)?)))
     }
 }

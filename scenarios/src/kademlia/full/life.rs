@@ -173,13 +173,8 @@ fn inspect(stage: &Stage, node: u32, settings: &Settings, status: &Status) {
     if status.traffic.saves > 0 {
         stage.has_saved(node, status.nodes[0].id);
     }
-    for (count, mark) in [
-        (status.traffic.failed_saves, "save-failed"),
-        (status.traffic.timed_out, "lookup-timed-out"),
-    ] {
-        if count > 0 {
-            world.mark(mark);
-        }
+    if status.traffic.failed_saves > 0 {
+        world.mark("save-failed");
     }
     let config = &settings.config;
     for family in &status.nodes[0].families {

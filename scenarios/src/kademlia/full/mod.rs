@@ -38,7 +38,6 @@ pub const MARKS: &[&str] = &[
     "kept-peer-found",
     "lookup-during-partition",
     "lookup-given-up",
-    "lookup-timed-out",
     "name-resolved-later",
     "newest-item-found",
     "node-restarted",

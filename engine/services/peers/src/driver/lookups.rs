@@ -4,7 +4,7 @@ use super::{Driver, SWEEP_INTERVAL};
 use crate::{
     Family, FoundItem, Mutant, Outcome,
     handle::{DhtError, Start},
-    kept::{Kept, Key},
+    kept::{Keep, Kept},
     local::{Half, Local, Side},
     pending::Pending,
 };
@@ -44,7 +44,7 @@ impl Driver {
         if let Err((pending, error)) = self.begin(now, pending, &request) {
             // What was refused is not kept.
             if let Some(key) = key {
-                self.kept.remove(key);
+                self.kept.drop_one(key);
             }
             pending.refuse(error);
         }
@@ -57,7 +57,7 @@ impl Driver {
         node: usize,
         request: &Request,
         keep: bool,
-    ) -> Result<Option<Key>, DhtError> {
+    ) -> Result<Option<Keep>, DhtError> {
         if node >= self.locals.len() {
             return Err(DhtError::NoSuchNode(node));
         }
@@ -68,19 +68,19 @@ impl Driver {
         let target = request.target().map_err(DhtError::Invalid)?;
         let key = (node as u32, kind, target);
         match self.kept.insert(now, key, request, &mut self.rng) {
-            true => Ok(Some(key)),
-            false => Err(DhtError::KeepsEnough),
+            Some(keep) => Ok(Some(keep)),
+            None => Err(DhtError::KeepsEnough),
         }
     }
 
     /// Stores again what is kept.
-    pub(super) fn renew(&mut self, now: Nanos, key: Key, request: Request) {
+    pub(super) fn renew(&mut self, now: Nanos, key: Keep, request: Request) {
         if Mutant::NeverRenewed.is_in(self.mutant) {
             return;
         }
         let pending = Pending {
             outcome: Outcome::default(),
-            node: key.0,
+            node: key.0.0,
             under_way: Vec::new(),
             deadline: now.saturating_add(self.patience),
             reply: None,
@@ -221,8 +221,8 @@ impl Driver {
             let stored = outcome.stored();
             let newer = ErrorCode::SequenceTooLow.number();
             if stored == 0 && outcome.refused_with(newer) > 0 {
-                tracing::info!(target = %key.2, "a newer item was put by somebody; this one is kept no longer");
-                self.kept.remove(key);
+                tracing::info!(target = %key.0.2, "a newer item was put by somebody; this one is kept no longer");
+                self.kept.drop_one(key);
             } else {
                 self.kept.stored(now, key, stored);
             }
