@@ -2,7 +2,7 @@
 //! in a process of its own: what a lookup costs all nodes together, and what a node weighs.
 
 use super::measure::{Result, alone, cpu_seconds, percentile};
-use holdfast_host::tokio_host;
+use holdfast_host::{Host, tokio_host};
 use holdfast_kademlia::{Id, limiter::RateLimits};
 use holdfast_peers::{Dht, DhtHandle, LocalNode, Settings};
 use holdfast_record::worker::BenchRow;
@@ -132,7 +132,7 @@ fn ours(is_direct: bool) -> Result<Measured> {
     settings.config.rates = RateLimits::NONE;
     let handle = runtime.block_on(Dht::start(&host, settings))?;
     handle.join(vec![handle.addresses(0)[0].ok_or("no address")?])?;
-    joined(&runtime, &handle)?;
+    joined(&runtime, &host, &handle)?;
     // So that round trips are known, as they are to nodes that have run for a while.
     look_up(&runtime, &handle, LOOKUPS / 10, 1)?;
     let (cpu, began) = (cpu_seconds(), Instant::now());
@@ -157,7 +157,7 @@ fn local(n: usize) -> LocalNode {
     }
 }
 
-fn joined(runtime: &Runtime, handle: &DhtHandle) -> Result<()> {
+fn joined(runtime: &Runtime, host: &Host, handle: &DhtHandle) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
         let status = runtime.block_on(handle.status())?;
@@ -168,7 +168,7 @@ fn joined(runtime: &Runtime, handle: &DhtHandle) -> Result<()> {
         if Instant::now() > end {
             return Err("our nodes do not find each other".into());
         }
-        std::thread::sleep(Duration::from_millis(100));
+        runtime.block_on(host.sleep(Duration::from_millis(100)));
     }
 }
 
