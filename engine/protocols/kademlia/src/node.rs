@@ -598,7 +598,7 @@ impl<A: Endpoint> Node<A> {
         match rpc.purpose {
             Purpose::Step(lookup) => {
                 // Unless it is being asked once more.
-                if !self.rpcs.asks_for(rpc.to, rpc.purpose) {
+                if !self.rpcs.asks_again(&rpc) {
                     self.mark(lookup, &rpc, State::Failed);
                 }
                 self.advance(now, lookup, rng, out);

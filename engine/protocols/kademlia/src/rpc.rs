@@ -87,10 +87,11 @@ impl<A: Endpoint> Rpcs<A> {
         self.rpcs.iter().any(|rpc| rpc.to == address)
     }
 
-    /// Whether an address is being asked for that purpose.
-    pub fn asks_for(&self, address: A, purpose: Purpose) -> bool {
-        let mut rpcs = self.rpcs.iter();
-        rpcs.any(|rpc| rpc.to == address && rpc.purpose == purpose)
+    /// Whether the same is being asked for the same purpose.
+    pub fn asks_again(&self, lost: &Rpc<A>) -> bool {
+        let is_same =
+            |rpc: &Rpc<A>| rpc.to == lost.to && rpc.id == lost.id && rpc.purpose == lost.purpose;
+        self.rpcs.iter().any(is_same)
     }
 
     /// Remembers a query. `known`: how long this peer took before.
