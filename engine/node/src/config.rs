@@ -2,11 +2,13 @@
 
 mod auth;
 mod dht;
+mod discovery;
 mod links;
 mod units;
 
 pub use auth::{AuditSection, AuthKey, AuthMode, AuthSection, TlsSection};
 pub use dht::DhtSection;
+pub use discovery::DiscoverySection;
 pub use links::LinksSection;
 pub use units::{format_duration, parse_bytes, parse_duration};
 
@@ -41,6 +43,8 @@ pub struct NodeConfig {
     pub links: LinksSection,
     /// `[dht]`: this node as one of the BitTorrent DHT.
     pub dht: DhtSection,
+    /// `[discovery]`: how members are found through the DHT.
+    pub discovery: DiscoverySection,
     /// `[tls]`: how clients' connections are kept secret.
     pub tls: TlsSection,
 }
@@ -331,6 +335,7 @@ impl NodeConfig {
             .or_else(|| self.auth.fault())
             .or_else(|| self.links.fault())
             .or_else(|| self.dht.fault())
+            .or_else(|| self.discovery.fault(&self.dht, &self.node))
             .or_else(|| self.tls.fault())
             .or_else(|| self.fault_of_times())
             .or_else(|| self.fault_of_sizes())
@@ -688,6 +693,20 @@ mod tests {
         check_invalid("[tls]\nkey = \"a.pem\"", "tls.cert");
         check_invalid("[limits]\ncommand_bytes = \"1KiB\"", "limits.command_bytes");
         check_invalid("[limits]\nwrite_timeout = \"0s\"", "limits.write_timeout");
+        check_refused(
+            "[discovery]\nkey = \"a5\"",
+            &["`key`", "64 hexadecimal digits"],
+        );
+        let discovery =
+            |rest: &str| format!("[dht]\nenabled = true\n[discovery]\nkey_file = \"f\"\n{rest}");
+        check_invalid("[discovery]\nkey_file = \"f\"", "dht.enabled");
+        check_invalid(&discovery("interval = \"3h\""), "discovery.interval");
+        check_invalid(&discovery("advertise_peer = \"a\""), "host:port");
+        let anywhere = "[node]\npeer_listen = \"0.0.0.0:1\"\ninsecure = true\n";
+        check_invalid(
+            &format!("{anywhere}{}", discovery("")),
+            "discovery.advertise_peer",
+        );
     }
 
     #[test]

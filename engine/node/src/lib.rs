@@ -60,6 +60,7 @@ pub mod audit;
 pub mod auth;
 pub mod client;
 pub mod config;
+pub mod discovery;
 mod embedded;
 pub mod folder;
 pub mod http;

@@ -26,6 +26,8 @@
 //! | `/v1/dht/peers/<id>` | GET, HEAD | | [`DhtPeersReply`](crate::wire::dht::DhtPeersReply) |
 //! | | POST | [`DhtAnnounceRequest`](crate::wire::dht::DhtAnnounceRequest) | [`DhtStoredReply`](crate::wire::dht::DhtStoredReply) |
 //! | `/v1/dht/samples/<id>` | GET, HEAD | | [`DhtSamplesReply`](crate::wire::dht::DhtSamplesReply) |
+//! | `/v1/dht/cluster` | GET, HEAD | | [`DhtClusterReply`](crate::wire::dht::DhtClusterReply) |
+//! | | POST | `replace` | [`DhtClusterReply`](crate::wire::dht::DhtClusterReply) |
 //! | `/v1/dht/kept` | GET, HEAD | | [`DhtKeptReply`](crate::wire::dht::DhtKeptReply) |
 //! | `/v1/dht/kept/peers/<id>`, `/v1/dht/kept/items/<id>` | DELETE | | 204 |
 //! | `/v1/keys` | POST | [`NewKeyRequest`](crate::wire::keys::NewKeyRequest); `Idempotency-Key` | 201, [`CreatedKey`](crate::wire::keys::CreatedKey), `Location` |
@@ -68,6 +70,7 @@ mod access;
 mod admin;
 mod convert;
 mod dht;
+mod discovery;
 mod keys;
 mod links;
 mod openapi;
@@ -84,6 +87,7 @@ use crate::{
     audit::{Audit, LogAudit, Record},
     auth::{Actor, Authenticator, Identity},
     config::{LimitsSection, NodeConfig},
+    discovery::DiscoveryHandle,
     http::{
         Handler, Problem, ProblemKind, REQUEST_ID_HEADER, ReplyBody, RequestIds, ServerStats,
         Upload,
@@ -126,6 +130,7 @@ pub struct Api {
     replica: ReplicaHandle<Kv>,
     tables: TablesHandle,
     dht: Option<DhtHandle>,
+    discovery: Option<DiscoveryHandle>,
     router: Router,
     /// The OpenAPI document.
     described: Bytes,
@@ -194,10 +199,18 @@ impl Api {
             replica,
             tables,
             dht,
+            discovery: None,
             metrics: Arc::default(),
             http,
             is_draining: AtomicBool::new(false),
         }
+    }
+
+    /// The same of a node that knows where its cluster's members are.
+    #[must_use]
+    pub fn with_discovery(mut self, discovery: Option<DiscoveryHandle>) -> Self {
+        self.discovery = discovery;
+        self
     }
 
     /// From now on the node says that it is not ready, and its watches end with a line that says so.

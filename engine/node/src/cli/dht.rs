@@ -1,3 +1,4 @@
+mod cluster;
 mod crawl;
 mod show;
 
@@ -49,6 +50,9 @@ pub enum Dht {
     /// Store something no more
     Forget(Forget),
     Crawl(crawl::Crawl),
+    /// Find the members of a cluster, and tell where they are
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +138,9 @@ pub async fn run(host: Host, dht: Dht, connection: Connection) -> ExitCode {
 }
 
 async fn carry_out(host: &Host, dht: Dht, connection: &Connection) -> Result<(), Failure> {
+    if let Dht::Cluster(cluster) = dht {
+        return cluster.run(host, connection).await;
+    }
     let client = connection.client(host).await?;
     let is_json = connection.json;
     match dht {
@@ -168,6 +175,7 @@ async fn carry_out(host: &Host, dht: Dht, connection: &Connection) -> Result<(),
             client.dht_forget(kind, forget.target).await?;
         }
         Dht::Crawl(crawl) => crawl.run(host, &client, is_json).await?,
+        Dht::Cluster(_) => unreachable!("it was carried out above"),
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod conventions;
 mod dht;
+mod discovery;
 mod hostile;
 mod limits;
 mod links;

@@ -1,7 +1,7 @@
 //! The OpenAPI document: that it is one, and that it is true.
 
 use crate::{
-    dht, links,
+    dht, discovery, links,
     node::{Answer, TestNode, read_head},
     schema::{Schemas, array, object, text},
     site::Site,
@@ -335,7 +335,7 @@ impl Judge<'_> {
 
 #[test]
 fn answers_are_as_described() {
-    let node = TestNode::start_with(dht::enable);
+    let node = TestNode::start_with(discovery::discover);
     let document = document(&node);
     let mut judge = Judge {
         document: &document,
@@ -580,6 +580,8 @@ fn see_dht(node: &TestNode, judge: &mut Judge<'_>) {
     let network = dht::network(node);
     judge.see("dhtStatus", &node.get("/v1/dht"));
     judge.see("dhtNodes", &node.get("/v1/dht/nodes"));
+    judge.see("dhtPublishCluster", &node.post("/v1/dht/cluster", "{}"));
+    judge.see("dhtShowCluster", &node.get("/v1/dht/cluster"));
     let id = network.id(0);
     judge.see("dhtLookup", &node.get(&format!("/v1/dht/lookup/{id}")));
     judge.see("dhtLookup", &node.get("/v1/dht/lookup/7"));

@@ -5,6 +5,7 @@
 mod cluster;
 mod curl;
 mod dht;
+mod discovery;
 mod engine;
 mod folder;
 mod keys;
