@@ -5,6 +5,7 @@
 //! <data>/identity    whose data this is: TOML, its last line a CRC-32C of the lines before
 //! <data>/replica/    log, hard state, snapshots
 //! <data>/tables.db   the tables of the services, as of one index of the log
+//! <data>/blobs/      content-addressed blobs
 //! <data>/dht/        what the node knows of the DHT
 //! <data>/roster      where the members are, as last found through the DHT; signed
 //! ```
@@ -245,6 +246,11 @@ impl DataFolder {
     /// Where the tables of the services are.
     pub fn tables(&self) -> PathBuf {
         self.path.join("tables.db")
+    }
+
+    /// Where the blobs are.
+    pub fn blobs(&self) -> PathBuf {
+        self.path.join("blobs")
     }
 
     /// Where the node's tables of the DHT are.

@@ -1,6 +1,7 @@
 use crate::{
     api::Api,
     audit::Audit,
+    blobs::NodeBlobs,
     config::{ConfigError, NodeConfig},
     discovery::{self, DiscoveryError, DiscoveryHandle, Keeper, KeeperParts},
     folder::{DataFolder, FolderError, Identity},
@@ -20,6 +21,7 @@ use holdfast_tables::{Services, Tables, TablesHandle, TablesOptions};
 use std::{
     io,
     net::SocketAddr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -131,6 +133,9 @@ pub enum NodeError {
     /// The members were not found, or cannot be told.
     #[error(transparent)]
     Discovery(#[from] DiscoveryError),
+    /// The blobs cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] holdfast_blobs::StoreError),
     /// The tables of the services cannot be used.
     #[error("{path}: {error}")]
     Tables {
@@ -307,6 +312,14 @@ async fn serve(
         }
         None => None,
     };
+    let blobs = match config.blobs.enabled {
+        true => {
+            let (limits, port) = (config.blobs.limits(), config.blobs.announce_port);
+            let port = port.map_or(address.port(), NonZeroU16::get);
+            Some(NodeBlobs::start(host, folder.blobs(), limits, dht.clone(), port).await?)
+        }
+        false => None,
+    };
     let stats = Arc::new(ServerStats::default());
     let api = Api::new(
         host,
@@ -317,7 +330,7 @@ async fn serve(
         stats.clone(),
         rig.audit,
     );
-    let api = Arc::new(api.with_discovery(discovery.clone()));
+    let api = Arc::new(api.with_discovery(discovery.clone()).with_blobs(blobs));
     let limits = HttpLimits {
         max_connections: config.limits.connections,
         max_head_bytes: config.limits.head_bytes as usize,

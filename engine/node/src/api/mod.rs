@@ -30,6 +30,10 @@
 //! | | POST | `replace` | [`DhtClusterReply`](crate::wire::dht::DhtClusterReply) |
 //! | `/v1/dht/kept` | GET, HEAD | | [`DhtKeptReply`](crate::wire::dht::DhtKeptReply) |
 //! | `/v1/dht/kept/peers/<id>`, `/v1/dht/kept/items/<id>` | DELETE | | 204 |
+//! | `/v1/blobs` | GET, HEAD | `limit`, `cursor` | [`BlobsReply`](crate::wire::blobs::BlobsReply) |
+//! | | PUT | the blob as the body | [`BlobReply`](crate::wire::blobs::BlobReply) |
+//! | `/v1/blobs/<id>` | GET, HEAD | `Range`, `If-Range`; `If-Match`, `If-None-Match` | the blob, or a part of it (206), `ETag` |
+//! | | DELETE | | 204 |
 //! | `/v1/keys` | POST | [`NewKeyRequest`](crate::wire::keys::NewKeyRequest); `Idempotency-Key` | 201, [`CreatedKey`](crate::wire::keys::CreatedKey), `Location` |
 //! | | GET, HEAD | `limit`, `cursor`, `consistency` | [`KeysReply`](crate::wire::keys::KeysReply), the newest first |
 //! | `/v1/keys/<id>` | GET, HEAD | `consistency` | [`ApiKeyInfo`](crate::wire::keys::ApiKeyInfo) |
@@ -68,6 +72,7 @@
 
 mod access;
 mod admin;
+mod blobs;
 mod convert;
 mod dht;
 mod discovery;
@@ -86,6 +91,7 @@ mod watch;
 use crate::{
     audit::{Audit, LogAudit, Record},
     auth::{Actor, Authenticator, Identity},
+    blobs::NodeBlobs,
     config::{LimitsSection, NodeConfig},
     discovery::DiscoveryHandle,
     http::{
@@ -131,6 +137,7 @@ pub struct Api {
     tables: TablesHandle,
     dht: Option<DhtHandle>,
     discovery: Option<DiscoveryHandle>,
+    blobs: Option<NodeBlobs>,
     router: Router,
     /// The OpenAPI document.
     described: Bytes,
@@ -200,6 +207,7 @@ impl Api {
             tables,
             dht,
             discovery: None,
+            blobs: None,
             metrics: Arc::default(),
             http,
             is_draining: AtomicBool::new(false),
@@ -210,6 +218,13 @@ impl Api {
     #[must_use]
     pub fn with_discovery(mut self, discovery: Option<DiscoveryHandle>) -> Self {
         self.discovery = discovery;
+        self
+    }
+
+    /// The same of a node that has blobs.
+    #[must_use]
+    pub fn with_blobs(mut self, blobs: Option<NodeBlobs>) -> Self {
+        self.blobs = blobs;
         self
     }
 
