@@ -74,7 +74,7 @@ impl World {
                 store.reserve(&draft, piece.len() as u64)?;
                 draft.write(&mut self.disk, piece)?;
             }
-            let sealed = draft.seal(&mut self.disk).map_err(|(_, error)| error)?;
+            let sealed = draft.seal(&mut self.disk)?;
             let (info, _) = store.commit(&mut self.disk, sealed)?;
             assert_eq!(info.id, id);
             self.unknown.remove(&id);

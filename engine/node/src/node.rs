@@ -132,7 +132,7 @@ pub enum NodeError {
     Dht(#[from] holdfast_peers::StartError),
     /// The members were not found, or cannot be told.
     #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
+    Discovery(#[from] Box<DiscoveryError>),
     /// The blobs cannot be used.
     #[error(transparent)]
     Blobs(#[from] holdfast_blobs::StoreError),
@@ -167,7 +167,8 @@ impl Node {
     /// The same, rigged by a simulator.
     pub async fn start_with(host: Host, config: NodeConfig, rig: Rig) -> Result<Node, NodeError> {
         config.validate()?;
-        let config = discovery::completed(&host, config).await?;
+        let config = discovery::completed(&host, config).await;
+        let config = config.map_err(Box::new)?;
         let (path, identity) = (config.node.data.clone(), identity(&config));
         let folder = host
             .blocking(move |disk| DataFolder::open(disk, &path, &identity))
@@ -270,7 +271,8 @@ async fn serve(
     links_settings.tables_mutant = rig.tables_mutant;
     links_settings.mutant = rig.links_mutant;
     let acceptor = acceptor(host, config).await?;
-    let secret = discovery::secret_of(host, config).await?;
+    let secret = discovery::secret_of(host, config).await;
+    let secret = secret.map_err(Box::new)?;
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
     let replica = replica_config(config, folder, &rig);
@@ -308,7 +310,7 @@ async fn serve(
                 client: address,
                 file: folder.roster(),
             };
-            Keeper::start(parts).await?
+            Keeper::start(parts).await.map_err(Box::new)?
         }
         None => None,
     };

@@ -5,6 +5,7 @@
 
 mod access;
 mod auth;
+mod blobs;
 mod client;
 mod commands;
 mod conventions;

@@ -1,6 +1,6 @@
 //! The store for async code.
 
-use crate::{BlobId, BlobInfo, BlobStore, Draft, Sealed, StoreError, StoreLimits, verify};
+use crate::{BlobId, BlobInfo, BlobStore, Draft, StoreError, StoreLimits, verify};
 use bytes::Bytes;
 use holdfast_host::{Disk, Host, OpenMode, read_exact_at};
 use std::{
@@ -114,7 +114,7 @@ impl Blobs {
             let draft = this.lock().begin(disk)?;
             let lease = Lease {
                 blobs: this,
-                held: Some(Held::Draft(draft)),
+                held: Some(draft),
             };
             Ok(Upload { lease })
         });
@@ -131,30 +131,21 @@ pub struct Upload {
 /// has gone.
 struct Lease {
     blobs: Blobs,
-    held: Option<Held>,
-}
-
-enum Held {
-    Draft(Draft),
-    Sealed(Sealed),
+    held: Option<Draft>,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(held) = self.held.take() else {
+        let Some(draft) = self.held.take() else {
             return;
         };
-        let mut store = self.blobs.lock();
-        match &held {
-            Held::Draft(draft) => store.abandon(draft),
-            Held::Sealed(sealed) => store.abandon_sealed(sealed),
-        }
+        self.blobs.lock().abandon(&draft);
     }
 }
 
 impl Lease {
     fn write(&mut self, disk: &mut dyn Disk, bytes: &[u8]) -> Result<(), StoreError> {
-        let Some(Held::Draft(draft)) = &mut self.held else {
+        let Some(draft) = &mut self.held else {
             unreachable!("it is sealed at its end only");
         };
         self.blobs.lock().reserve(draft, bytes.len() as u64)?;
@@ -162,19 +153,12 @@ impl Lease {
     }
 
     fn finish(mut self, disk: &mut dyn Disk) -> Result<(BlobInfo, bool), StoreError> {
-        let Some(Held::Draft(draft)) = self.held.take() else {
+        let Some(draft) = &self.held else {
             unreachable!("it is sealed at its end only");
         };
-        match draft.seal(disk) {
-            Ok(sealed) => self.held = Some(Held::Sealed(sealed)),
-            Err((draft, error)) => {
-                self.held = Some(Held::Draft(draft));
-                return Err(error);
-            }
-        }
-        let Some(Held::Sealed(sealed)) = self.held.take() else {
-            unreachable!("it was sealed just now");
-        };
+        // An error leaves the draft to be given up.
+        let sealed = draft.seal(disk)?;
+        self.held = None;
         self.blobs.lock().commit(disk, sealed)
     }
 }

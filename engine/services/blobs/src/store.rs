@@ -316,13 +316,6 @@ impl BlobStore {
         }
     }
 
-    /// Gives up one that was sealed.
-    pub fn abandon_sealed(&mut self, sealed: &Sealed) {
-        if self.drafts.remove(&sealed.number).is_some() {
-            self.orphans.push((sealed.number, None));
-        }
-    }
-
     /// Removes a blob, durably; whether it was there. Who is reading it finds its end early.
     pub fn remove(&mut self, disk: &mut dyn Disk, id: BlobId) -> Result<bool, StoreError> {
         if !self.blobs.contains_key(&id) {
@@ -361,19 +354,16 @@ impl Draft {
         Ok(())
     }
 
-    /// Syncs and closes it. After an error the draft must be given up: of what a sync that failed should have covered,
-    /// nothing is known.
-    pub fn seal(self, disk: &mut dyn Disk) -> Result<Sealed, (Draft, StoreError)> {
-        if let Err(error) = disk.sync(self.file) {
-            let error = failed(&self.path)(error);
-            return Err((self, error));
-        }
+    /// Syncs and closes it: there is nothing more to be done with the draft. After an error it must be given up: of what a
+    /// sync that failed should have covered, nothing is known.
+    pub fn seal(&self, disk: &mut dyn Disk) -> Result<Sealed, StoreError> {
+        disk.sync(self.file).map_err(failed(&self.path))?;
         disk.close(self.file);
         Ok(Sealed {
             number: self.number,
-            path: self.path,
+            path: self.path.clone(),
             info: BlobInfo {
-                id: BlobId(self.hasher.finalize().into()),
+                id: BlobId(self.hasher.clone().finalize().into()),
                 bytes: self.bytes,
             },
         })
