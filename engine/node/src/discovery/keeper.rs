@@ -288,7 +288,9 @@ impl Keeper {
     }
 
     /// Looks, and writes where that is this node's to do; how many took it, when it was stored.
-    async fn round(&mut self, store: bool, replace: bool) -> Result<Option<u32>, RoundError> {
+    async fn round(&mut self, mut store: bool, replace: bool) -> Result<Option<u32>, RoundError> {
+        let mut anew = replace;
+        let mut stored_again = None;
         for attempt in 1..=ATTEMPTS {
             let found = self.found(replace).await?;
             let Some(secret) = &self.secret else {
@@ -299,7 +301,7 @@ impl Keeper {
                 Some(newest) => newest.roster().with(self.node, self.own.clone())?,
                 None => self.first_list()?,
             };
-            let next = match newest.filter(|newest| *newest.roster() == wanted && !replace) {
+            let next = match newest.filter(|newest| *newest.roster() == wanted && !anew) {
                 Some(newest) => {
                     let is_missing = found != Some(newest.sequence());
                     if !store && !is_missing && !self.is_refresher().await {
@@ -315,17 +317,25 @@ impl Keeper {
             };
             let is_new = Some(next.sequence()) != found;
             let outcome = self.put(&next, found.filter(|_| is_new)).await?;
-            match outcome.stored() {
-                0 if OVERTAKEN.iter().any(|code| outcome.refused_with(*code) > 0) => {
-                    let pause = self.jitter(BACKOFF * attempt);
-                    self.host.sleep(pause).await;
-                }
-                0 => return Err(RoundError::NotStored),
-                stored => {
-                    self.know(next).await;
-                    return Ok(Some(stored));
-                }
+            let stored = outcome.stored();
+            let is_contended = OVERTAKEN.iter().any(|code| outcome.refused_with(*code) > 0);
+            if stored > 0 {
+                self.know(next).await;
+                anew = false;
             }
+            match (stored, is_contended) {
+                (0, false) => return Err(RoundError::NotStored),
+                (_, false) => return Ok(Some(stored)),
+                // Some have another one, although others took this: it must not stay like that unseen.
+                (_, true) => stored_again = (stored > 0 && !is_new).then_some(stored),
+            }
+            store = true;
+            let pause = self.jitter(BACKOFF * attempt);
+            self.host.sleep(pause).await;
+        }
+        // What is found is this one: those who say that they have another are few, or lie.
+        if let Some(stored) = stored_again {
+            return Ok(Some(stored));
         }
         Err(RoundError::Overtaken)
     }
@@ -353,8 +363,9 @@ impl Keeper {
                 }),
             };
         }
+        // Of two with one number that one counts which others find.
         let known = self.known.as_ref().map(SignedRoster::sequence);
-        if known < Some(sequence) {
+        if known <= Some(sequence) {
             self.know(found).await;
         }
         Ok(Some(sequence))
@@ -418,9 +429,10 @@ impl Keeper {
     }
 }
 
-/// The number of the next item: the time, or one more than the last.
+/// The number of the next item: the time in microseconds, so that two writers do not have the same, or one more than the
+/// last.
 fn next_sequence(last: Option<i64>, now: UnixTime) -> Result<i64, RoundError> {
-    let now = i64::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(i64::MAX);
+    let now = i64::try_from(now.as_nanos() / 1_000).unwrap_or(i64::MAX);
     match last {
         None => Ok(now),
         Some(last) => last
@@ -436,7 +448,7 @@ mod tests {
 
     #[test]
     fn numbers_rise_whatever_the_clock_says() {
-        let at = |seconds: u64| UnixTime::from_nanos(seconds * 1_000_000_000);
+        let at = |micros: u64| UnixTime::from_nanos(micros * 1_000);
         assert_eq!(next_sequence(None, at(100)), Ok(100));
         assert_eq!(next_sequence(Some(57), at(100)), Ok(100));
         assert_eq!(next_sequence(Some(100), at(100)), Ok(101));

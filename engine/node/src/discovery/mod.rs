@@ -19,9 +19,10 @@
 //!
 //! # Two writers
 //! A writer changes its own line of the list that it found, signs it with a higher sequence number, and stores it on the
-//! condition that the one it found is still there (`cas`). Who comes second is refused, looks again, and changes the list that
-//! is there then. The number is the time in seconds since 1970, or one more than the last where that is higher, so that it
-//! rises also when everybody has forgotten the last one.
+//! condition that the one it found is still there (`cas`). Who is refused by anybody, also when others took it, looks again, and
+//! changes the list that is there then. The number is the time in microseconds since 1970, or one more than the last where
+//! that is higher: two writers do not have the same, and it rises also when everybody has forgotten the last one. Where there
+//! is no item yet there is nothing to compare with; so a writer looks again a minute after everything that was new to it.
 //!
 //! Everybody can read an item whose key he knows: what stands in it is public.
 

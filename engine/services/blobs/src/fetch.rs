@@ -116,7 +116,7 @@ fn told(failed: &[(SocketAddr, ProviderError)]) -> String {
 
 /// Fetches a blob to `target` from these providers, asked in this order; what is there of that name is replaced.
 ///
-/// Beside it are `<target>.<id>.part` with what came so far, and while it is being fetched `.lock`.
+/// Beside it is `<target>.<id>.part` with what came so far, which is locked while it is being fetched.
 pub async fn fetch(
     host: &Host,
     client: &Client,
@@ -129,22 +129,26 @@ pub async fn fetch(
     let resumed = part.bytes;
     let mut failed = Vec::new();
     let pulling = part.pull_from(client, providers, &mut failed);
-    match host.timeout(settings.patience, pulling).await {
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return Err(FetchError::Nobody(failed)),
-        Ok(Err(error)) => return Err(error),
-        Err(_) => {
-            let part = part.path.clone();
-            return Err(FetchError::TimedOut { part });
-        }
-    }
+    let pulled = host.timeout(settings.patience, pulling).await;
+    let pulled = pulled.unwrap_or_else(|_| {
+        let part = part.path.clone();
+        Err(FetchError::TimedOut { part })
+    });
     let bytes = part.bytes;
-    part.finish(target).await?;
-    Ok(Fetched {
-        bytes,
-        resumed: resumed.min(bytes),
-        failed,
-    })
+    let ended = match pulled {
+        Ok(true) => part.finish(target).await.map(|()| true),
+        other => other,
+    };
+    part.close().await;
+    match ended {
+        Ok(true) => Ok(Fetched {
+            bytes,
+            resumed: resumed.min(bytes),
+            failed,
+        }),
+        Ok(false) => Err(FetchError::Nobody(failed)),
+        Err(error) => Err(error),
+    }
 }
 
 /// What came so far.
@@ -153,7 +157,6 @@ struct Part {
     id: BlobId,
     settings: FetchSettings,
     path: PathBuf,
-    lock_path: PathBuf,
     files: OpenFiles,
     bytes: u64,
     hasher: Sha256,
@@ -161,15 +164,19 @@ struct Part {
     sources: BTreeSet<Option<SocketAddr>>,
 }
 
-/// Closed however the fetching ends.
+/// Closed however the fetching ends, also when nobody waits for it any more.
 struct OpenFiles {
     host: Host,
     part: FileId,
     lock: FileId,
+    are_open: bool,
 }
 
 impl Drop for OpenFiles {
     fn drop(&mut self) {
+        if !self.are_open {
+            return;
+        }
         let (host, part, lock) = (self.host.clone(), self.part, self.lock);
         let closing = async move {
             let closed = host.blocking(move |disk| {
@@ -214,25 +221,23 @@ impl Part {
     ) -> Result<Part, FetchError> {
         // The blob's name is in it: what came of another one is of no use.
         let path = beside(target, format_args!("{id}.part"));
-        let lock_path = beside(target, "lock");
-        let (paths, limit, host) = ((path, lock_path), settings.blob_bytes, host.clone());
+        let (limit, host) = (settings.blob_bytes, host.clone());
         let (settings, target, own) = (*settings, target.to_owned(), host.clone());
         let opened = host.blocking(move |disk| {
-            let (path, lock_path) = paths;
-            let lock = disk.lock(&lock_path).map_err(|error| match error.kind() {
+            let lock = disk.lock(&path).map_err(|error| match error.kind() {
                 io::ErrorKind::WouldBlock => FetchError::InUse { target },
-                _ => failed(&lock_path)(error),
+                _ => failed(&path)(error),
             })?;
             match begin(disk, &path, limit) {
                 Ok((part, bytes, hasher)) => Ok(Part {
                     id,
                     settings,
                     path,
-                    lock_path,
                     files: OpenFiles {
                         host: own.clone(),
                         part,
                         lock,
+                        are_open: true,
                     },
                     host: own,
                     bytes,
@@ -354,9 +359,9 @@ impl Part {
     }
 
     /// Gives what is right its name, durably.
-    async fn finish(self, target: &Path) -> Result<(), FetchError> {
+    async fn finish(&self, target: &Path) -> Result<(), FetchError> {
         let (file, target) = (self.files.part, target.to_owned());
-        let (path, lock_path) = (self.path.clone(), self.lock_path.clone());
+        let path = self.path.clone();
         let finished = self.host.blocking(move |disk| {
             let folder = match target.parent() {
                 Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -368,12 +373,25 @@ impl Part {
                 return Err(failed(&path)(error));
             }
             disk.rename(&path, &target).map_err(failed(&target))?;
-            disk.sync_dir(folder).map_err(failed(folder))?;
-            // While it is still held: who waits for it in vain finds it gone, and makes another.
-            let _ = disk.remove(&lock_path);
-            Ok(())
+            disk.sync_dir(folder).map_err(failed(folder))
         });
         finished.await
+    }
+
+    /// Closes the files; a part with nothing in it is no use to anybody.
+    async fn close(mut self) {
+        self.files.are_open = false;
+        let (part, lock) = (self.files.part, self.files.lock);
+        let litter = (self.bytes == 0).then(|| self.path.clone());
+        let closed = self.host.blocking(move |disk| {
+            if let Some(path) = litter {
+                // Where it was given its name it is not there any more.
+                let _ = disk.remove(&path);
+            }
+            disk.close(part);
+            disk.close(lock);
+        });
+        closed.await;
     }
 }
 
@@ -383,7 +401,8 @@ fn provider_failed(detail: String) -> Failed {
 
 /// What is there from before, and its hash.
 fn begin(disk: &mut dyn Disk, path: &Path, limit: u64) -> io::Result<(FileId, u64, Sha256)> {
-    let file = disk.open(path, OpenMode::Create)?;
+    // The lock has made it. Where it is gone, it was given its name between the two.
+    let file = disk.open(path, OpenMode::Write)?;
     let read = (|| {
         let bytes = disk.len(file)?;
         if bytes > limit {
