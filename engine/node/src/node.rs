@@ -148,8 +148,8 @@ pub enum NodeError {
 
 impl Node {
     /// Takes the data folder, recovers what is in it, joins the cluster and serves clients. It serves them before there
-    /// is a leader; whether there is one is told at `/readyz`. A node that was told no members but whom to believe about
-    /// them (`[discovery]`) looks for them first, and takes nothing before it has found them.
+    /// is a leader; whether there is one is told at `/readyz`. A node that was told no members but whom to believe
+    /// about them (`[discovery]`) looks for them first, and takes nothing before it has found them.
     pub async fn start(host: Host, config: NodeConfig) -> Result<Node, NodeError> {
         Node::start_with(host, config, Rig::default()).await
     }

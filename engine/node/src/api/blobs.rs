@@ -222,8 +222,8 @@ fn refusal(error: StoreError) -> Problem {
     Problem::new(kind, error.to_string())
 }
 
-/// The part that is asked for, first byte and the one after the last; `None`: all of it. Several ranges at once, and units
-/// other than bytes, are not understood, and then all is given (RFC 9110, section 14.2).
+/// The part that is asked for, first byte and the one after the last; `None`: all of it. Several ranges at once, and
+/// units other than bytes, are not understood, and then all is given (RFC 9110, section 14.2).
 fn range(headers: &HeaderMap, tag: &EntityTag, bytes: u64) -> Result<Option<(u64, u64)>, Problem> {
     // A part only of what the client has the rest of (section 13.1.5).
     if let Some(condition) = headers.get(header::IF_RANGE)

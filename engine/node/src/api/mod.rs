@@ -32,7 +32,7 @@
 //! | `/v1/dht/kept/peers/<id>`, `/v1/dht/kept/items/<id>` | DELETE | | 204 |
 //! | `/v1/blobs` | GET, HEAD | `limit`, `cursor` | [`BlobsReply`](crate::wire::blobs::BlobsReply) |
 //! | | PUT | the blob as the body | [`BlobReply`](crate::wire::blobs::BlobReply) |
-//! | `/v1/blobs/<id>` | GET, HEAD | `Range`, `If-Range`; `If-Match`, `If-None-Match` | the blob, or a part of it (206), `ETag` |
+//! | `/v1/blobs/<id>` | GET, HEAD | `Range`; `If-Match`, `If-None-Match`, `If-Range` | the blob (200, 206), `ETag` |
 //! | | DELETE | | 204 |
 //! | `/v1/keys` | POST | [`NewKeyRequest`](crate::wire::keys::NewKeyRequest); `Idempotency-Key` | 201, [`CreatedKey`](crate::wire::keys::CreatedKey), `Location` |
 //! | | GET, HEAD | `limit`, `cursor`, `consistency` | [`KeysReply`](crate::wire::keys::KeysReply), the newest first |

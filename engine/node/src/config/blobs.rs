@@ -7,7 +7,8 @@ use std::num::NonZeroU16;
 /// 10,000 ([`holdfast_peers::MAX_KEPT`]), others included.
 const MAX_BLOBS: usize = 9_000;
 
-/// `[blobs]`: content-addressed blobs, which the node stores, gives to whoever knows their names, and announces in the DHT.
+/// `[blobs]`: content-addressed blobs, which the node stores, gives to whoever knows their names, and announces in the
+/// DHT.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlobsSection {

@@ -5,14 +5,15 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// `[discovery]`: how members find each other, and clients find members, by a signed item of the DHT (BEP 44).
 ///
-/// It finds addresses. Who the members are it says only to a node without data that was told none; from then on the data
-/// folder says it.
+/// It finds addresses. Who the members are it says only to a node without data that was told none; from then on the
+/// data folder says it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiscoverySection {
     /// Whom to believe: the cluster's public key, 64 hexadecimal digits.
     pub key: Option<ClusterKey>,
-    /// A file with the secret of that key: who has it tells others where this node is. `engine dht cluster key` makes one.
+    /// A file with the secret of that key: who has it tells others where this node is. `engine dht cluster key` makes
+    /// one.
     pub key_file: Option<PathBuf>,
     /// Where peers find this node, `host:port`; `node.peer_listen` when nothing is said.
     pub advertise_peer: Option<String>,

@@ -129,8 +129,8 @@ impl DiscoveryHandle {
         self.state.lock().expect("no panic under this lock").clone()
     }
 
-    /// Stores the item now, and says what is known then. With `replace`, also in place of one of other members, or of one
-    /// that is no list: for an operator who knows that it is out of date.
+    /// Stores the item now, and says what is known then. With `replace`, also in place of one of other members, or of
+    /// one that is no list: for an operator who knows that it is out of date.
     pub async fn publish(&self, replace: bool) -> Result<DiscoveryState, RoundError> {
         if !self.state().is_writer {
             return Err(RoundError::ReadOnly);
@@ -340,8 +340,8 @@ impl Keeper {
         Err(RoundError::Overtaken)
     }
 
-    /// Looks the item up and takes in what is usable; the number of the one that is there. Where there is none, or one that
-    /// is to be replaced, that is no failure for a writer.
+    /// Looks the item up and takes in what is usable; the number of the one that is there. Where there is none, or one
+    /// that is to be replaced, that is no failure for a writer.
     async fn found(&mut self, replace: bool) -> Result<Option<i64>, RoundError> {
         let is_writer = self.secret.is_some();
         let found = match look(&self.dht, &self.name).await {
@@ -405,8 +405,8 @@ impl Keeper {
         Roster::new(self.told.iter().map(address).collect())
     }
 
-    /// Whether it is this node who stores what has not changed: the leader, or anybody when none is known. When the leader
-    /// does not, the item is missing one day, and whoever notices first stores it.
+    /// Whether it is this node who stores what has not changed: the leader, or anybody when none is known. When the
+    /// leader does not, the item is missing one day, and whoever notices first stores it.
     async fn is_refresher(&self) -> bool {
         match self.replica.status().await {
             Ok(status) => status.leader.is_none_or(|leader| leader == self.node),
@@ -429,8 +429,8 @@ impl Keeper {
     }
 }
 
-/// The number of the next item: the time in microseconds, so that two writers do not have the same, or one more than the
-/// last.
+/// The number of the next item: the time in microseconds, so that two writers do not have the same, or one more than
+/// the last.
 fn next_sequence(last: Option<i64>, now: UnixTime) -> Result<i64, RoundError> {
     let now = i64::try_from(now.as_nanos() / 1_000).unwrap_or(i64::MAX);
     match last {

@@ -10,7 +10,8 @@ use std::{
     str::FromStr,
 };
 
-/// Whom to believe about where a cluster's members are: an ed25519 public key (BEP 44). Written as 64 hexadecimal digits.
+/// Whom to believe about where a cluster's members are: an ed25519 public key (BEP 44). Written as 64 hexadecimal
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClusterKey(pub [u8; 32]);
 
@@ -100,8 +101,8 @@ fn digits(text: &[u8]) -> Result<[u8; 32], MalformedClusterKey> {
     Ok(bytes)
 }
 
-/// The name of a cluster's item: its key, and a salt made of the cluster's identity. One key may serve many clusters, and
-/// none takes the item of another for its own.
+/// The name of a cluster's item: its key, and a salt made of the cluster's identity. One key may serve many clusters,
+/// and none takes the item of another for its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemName {
     /// Whose signature it has.

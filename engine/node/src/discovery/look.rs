@@ -38,7 +38,8 @@ pub struct Unusable {
     pub error: RosterError,
 }
 
-/// The newest item that the DHT has. What is signed by another key is nobody's item, and is passed over where it comes in.
+/// The newest item that the DHT has. What is signed by another key is nobody's item, and is passed over where it comes
+/// in.
 pub(super) async fn look(dht: &DhtHandle, name: &ItemName) -> Result<SignedRoster, LookError> {
     let request = Request::Get {
         target: name.target(),
@@ -57,8 +58,8 @@ pub(super) async fn look(dht: &DhtHandle, name: &ItemName) -> Result<SignedRoste
     signed.map_err(|error| Unusable { sequence, error }.into())
 }
 
-/// The last one that was found, as the data folder has it. One that is damaged, or of another key, is told in the log, and
-/// is none.
+/// The last one that was found, as the data folder has it. One that is damaged, or of another key, is told in the log,
+/// and is none.
 pub(super) fn load(disk: &mut dyn Disk, file: &Path, name: &ItemName) -> Option<SignedRoster> {
     let fault = match read_file(disk, file, MAX_FILE_BYTES) {
         Ok(bytes) => match SignedRoster::from_file(&bytes, name) {

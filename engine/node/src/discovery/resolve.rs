@@ -116,8 +116,8 @@ fn list(members: &BTreeSet<u64>) -> String {
     members.join(", ")
 }
 
-/// The configuration with the members in it. Where they were told, or there is no discovery, it is left as it is. A node
-/// that has found them before starts with what it found then, and asks nobody.
+/// The configuration with the members in it. Where they were told, or there is no discovery, it is left as it is. A
+/// node that has found them before starts with what it found then, and asks nobody.
 ///
 /// # Errors
 /// When nothing usable was found in `discovery.patience`. Nothing was written.

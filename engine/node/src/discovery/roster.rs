@@ -67,7 +67,7 @@ pub enum RosterError {
     },
     /// It does not fit into an item.
     #[error(
-        "the list of {members} members takes {bytes} bytes; an item has at most {VALUE_LIMIT_BYTES}: use shorter addresses"
+        "the list of {members} members takes {bytes} bytes, of {VALUE_LIMIT_BYTES} at most: use shorter addresses"
     )]
     TooLong {
         /// How many there are.

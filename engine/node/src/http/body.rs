@@ -125,8 +125,8 @@ impl Upload {
         }
     }
 
-    /// The next piece of it, which must come within `patience`; `None` at the end. What all pieces together may be is for
-    /// the caller to bound; `limit` is what an announced length is refused above.
+    /// The next piece of it, which must come within `patience`; `None` at the end. What all pieces together may be is
+    /// for the caller to bound; `limit` is what an announced length is refused above.
     pub async fn piece(
         &mut self,
         host: &Host,

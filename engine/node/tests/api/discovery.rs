@@ -138,8 +138,8 @@ fn two_writers_do_not_undo_each_other() {
                 scope.spawn(move || node.post("/v1/dht/cluster?replace", "{}").expect_json());
             }
         });
-        // Where there is nothing yet there is nothing to compare with, and the one may have come in the place of the other:
-        // who was written over sees it when he looks again, as he does by himself a minute later.
+        // Where there is nothing yet there is nothing to compare with, and the one may have come in the place of the
+        // other: who was written over sees it when he looks again, as he does by himself a minute later.
         for node in [&one, &two] {
             node.post("/v1/dht/cluster", "{}").expect_json();
         }

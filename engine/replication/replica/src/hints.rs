@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Where peers may be beside where the configuration says. Whoever says so may be wrong: an address of these is tried in
-/// turns with the configured one, and whoever is met there must be the peer that was called.
+/// Where peers may be beside where the configuration says. Whoever says so may be wrong: an address of these is tried
+/// in turns with the configured one, and whoever is met there must be the peer that was called.
 #[derive(Clone, Default)]
 pub(crate) struct PeerHints(Arc<Mutex<BTreeMap<NodeId, String>>>);
 
@@ -25,8 +25,9 @@ impl PeerHints {
 }
 
 impl<S> ReplicaHandle<S> {
-    /// Says where a peer may be, `host:port`, beside where the configuration says it is. A hint that is wrong does no harm: both
-    /// are tried in turns, whichever led to the peer last is tried first, and who the members are stays as it is.
+    /// Says where a peer may be, `host:port`, beside where the configuration says it is. A hint that is wrong does no
+    /// harm: both are tried in turns, whichever led to the peer last is tried first, and who the members are stays as
+    /// it is.
     pub fn hint(&self, peer: NodeId, address: String) {
         self.hints.set(peer, address);
     }

@@ -50,7 +50,8 @@ impl Blobs {
         self.lock().limits()
     }
 
-    /// The blob of this name. The first who asks for it after a start waits until it was read and compared with its name.
+    /// The blob of this name. The first who asks for it after a start waits until it was read and compared with its
+    /// name.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Damaged`] when it is not what its name says, once.

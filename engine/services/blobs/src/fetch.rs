@@ -1,9 +1,10 @@
 //! Getting a blob from providers, none of whom is believed.
 //!
-//! What comes is written to a part file beside the target, and hashed while it comes. A provider that fails is followed by the
-//! next, which goes on where it stopped; so does the next call. When all is there and the hash is not the name, somebody has
-//! lied, or the part file was damaged: it is begun anew, and the provider who came last is asked for all of it alone. Who
-//! is caught lying in this way is not asked again. Only what was verified and synced is given the target's name.
+//! What comes is written to a part file beside the target, and hashed while it comes. A provider that fails is followed
+//! by the next, which goes on where it stopped; so does the next call. When all is there and the hash is not the name,
+//! somebody has lied, or the part file was damaged: it is begun anew, and the provider who came last is asked for all
+//! of it alone. Who is caught lying in this way is not asked again. Only what was verified and synced is given the
+//! target's name.
 
 use crate::{BlobId, store::hash};
 use bytes::Bytes;

@@ -19,7 +19,8 @@ impl BlobId {
     }
 
     /// Under which key of the DHT its providers are: its first 20 bytes, which is all that a key has room for. That two
-    /// blobs share them takes 2^80 attempts, and does no harm: a provider of the other is one that has not got this one.
+    /// blobs share them takes 2^80 attempts, and does no harm: a provider of the other is one that has not got this
+    /// one.
     pub fn key(self) -> Id {
         let (first, _) = self.0.split_first_chunk::<20>().expect("it has 32");
         Id::new(*first)

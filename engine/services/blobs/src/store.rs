@@ -4,9 +4,9 @@
 //! <directory>/<id>        a blob: its bytes and nothing else
 //! <directory>/draft-<n>   one that is being written; removed at the next start
 //! ```
-//! A draft is synced before it gets its name, and the directory after. So under a name there is a whole blob or none, also
-//! after a power cut; and as disks have been known to lie, each is read and compared with its name once after a start,
-//! before it is given to anybody.
+//! A draft is synced before it gets its name, and the directory after. So under a name there is a whole blob or none,
+//! also after a power cut; and as disks have been known to lie, each is read and compared with its name once after a
+//! start, before it is given to anybody.
 
 use crate::BlobId;
 use holdfast_host::{Disk, FileId, OpenMode, read_exact_at, write_all_at};
@@ -138,8 +138,8 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
 }
 
 impl BlobStore {
-    /// Makes the directory when it is missing, removes drafts, and sees what is there. More than the limits allow stays; it
-    /// only gets no company.
+    /// Makes the directory when it is missing, removes drafts, and sees what is there. More than the limits allow
+    /// stays; it only gets no company.
     pub fn open(
         disk: &mut dyn Disk,
         directory: &Path,
@@ -202,8 +202,8 @@ impl BlobStore {
         range.map(info).collect()
     }
 
-    /// The blob of this name, and whether it was compared with it since the start. Who is to be given one that was not must
-    /// [`verify`] it first.
+    /// The blob of this name, and whether it was compared with it since the start. Who is to be given one that was not
+    /// must [`verify`] it first.
     pub fn find(&self, id: BlobId) -> Option<(BlobInfo, bool)> {
         let entry = self.blobs.get(&id)?;
         let bytes = entry.bytes;
@@ -277,8 +277,8 @@ impl BlobStore {
         Ok(())
     }
 
-    /// Gives a blob that is written and synced its name, durably. Whether it is new; one that was there is replaced by the
-    /// same bytes.
+    /// Gives a blob that is written and synced its name, durably. Whether it is new; one that was there is replaced by
+    /// the same bytes.
     pub fn commit(
         &mut self,
         disk: &mut dyn Disk,
@@ -354,8 +354,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Syncs and closes it: there is nothing more to be done with the draft. After an error it must be given up: of what a
-    /// sync that failed should have covered, nothing is known.
+    /// Syncs and closes it: there is nothing more to be done with the draft. After an error it must be given up: of
+    /// what a sync that failed should have covered, nothing is known.
     pub fn seal(&self, disk: &mut dyn Disk) -> Result<Sealed, StoreError> {
         disk.sync(self.file).map_err(failed(&self.path))?;
         disk.close(self.file);

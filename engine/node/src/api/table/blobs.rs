@@ -9,9 +9,9 @@ use http::Method;
 
 pub(super) static SERVICE: Service = Service {
     name: "blobs",
-    about: "Content-addressed blobs of this node, where `[blobs]` of its configuration says so: a blob's name is the SHA-256 \
-            of its bytes. The node announces them in the DHT, under the first 20 bytes of their names, and gives them to \
-            whoever knows a name.",
+    about: "Content-addressed blobs of this node, where `[blobs]` of its configuration says so: a blob's name is the \
+            SHA-256 of its bytes. The node announces them in the DHT, under the first 20 bytes of their names, and gives \
+            them to whoever knows a name.",
     schemas: include_str!("../../wire/blobs.json"),
     paths: &[
         Path {

@@ -41,8 +41,8 @@ pub struct Put {
 
 /// Fetch a blob from those who have it
 ///
-/// They are found through the node, and asked one after the other. Nothing is believed that is not what the name says; what
-/// came before an interruption is used by the next attempt.
+/// They are found through the node, and asked one after the other. Nothing is believed that is not what the name says;
+/// what came before an interruption is used by the next attempt.
 #[derive(Debug, Args)]
 pub struct Get {
     /// Its name: the SHA-256 of its bytes, 64 hexadecimal digits
