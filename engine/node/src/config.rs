@@ -1,12 +1,16 @@
 //! What a node is told: a TOML file, overridden by command-line flags.
 
 mod auth;
+mod blobs;
 mod dht;
+mod discovery;
 mod links;
 mod units;
 
 pub use auth::{AuditSection, AuthKey, AuthMode, AuthSection, TlsSection};
+pub use blobs::BlobsSection;
 pub use dht::DhtSection;
+pub use discovery::DiscoverySection;
 pub use links::LinksSection;
 pub use units::{format_duration, parse_bytes, parse_duration};
 
@@ -41,6 +45,10 @@ pub struct NodeConfig {
     pub links: LinksSection,
     /// `[dht]`: this node as one of the BitTorrent DHT.
     pub dht: DhtSection,
+    /// `[blobs]`: content-addressed blobs.
+    pub blobs: BlobsSection,
+    /// `[discovery]`: how members are found through the DHT.
+    pub discovery: DiscoverySection,
     /// `[tls]`: how clients' connections are kept secret.
     pub tls: TlsSection,
 }
@@ -331,6 +339,8 @@ impl NodeConfig {
             .or_else(|| self.auth.fault())
             .or_else(|| self.links.fault())
             .or_else(|| self.dht.fault())
+            .or_else(|| self.blobs.fault(self.tls.is_on()))
+            .or_else(|| self.discovery.fault(&self.dht, &self.node))
             .or_else(|| self.tls.fault())
             .or_else(|| self.fault_of_times())
             .or_else(|| self.fault_of_sizes())
@@ -688,6 +698,21 @@ mod tests {
         check_invalid("[tls]\nkey = \"a.pem\"", "tls.cert");
         check_invalid("[limits]\ncommand_bytes = \"1KiB\"", "limits.command_bytes");
         check_invalid("[limits]\nwrite_timeout = \"0s\"", "limits.write_timeout");
+        check_refused(
+            "[discovery]\nkey = \"a5\"",
+            &["`key`", "64 hexadecimal digits"],
+        );
+        let discovery =
+            |rest: &str| format!("[dht]\nenabled = true\n[discovery]\nkey_file = \"f\"\n{rest}");
+        check_invalid("[blobs]\nenabled = true\nblobs = 0", "blobs.blobs");
+        check_invalid("[discovery]\nkey_file = \"f\"", "dht.enabled");
+        check_invalid(&discovery("interval = \"3h\""), "discovery.interval");
+        check_invalid(&discovery("advertise_peer = \"a\""), "host:port");
+        let anywhere = "[node]\npeer_listen = \"0.0.0.0:1\"\ninsecure = true\n";
+        check_invalid(
+            &format!("{anywhere}{}", discovery("")),
+            "discovery.advertise_peer",
+        );
     }
 
     #[test]

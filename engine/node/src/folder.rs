@@ -5,6 +5,9 @@
 //! <data>/identity    whose data this is: TOML, its last line a CRC-32C of the lines before
 //! <data>/replica/    log, hard state, snapshots
 //! <data>/tables.db   the tables of the services, as of one index of the log
+//! <data>/blobs/      content-addressed blobs
+//! <data>/dht/        what the node knows of the DHT
+//! <data>/roster      where the members are, as last found through the DHT; signed
 //! ```
 
 use holdfast_host::{Disk, FileId, OpenMode, read_file, write_all_at};
@@ -245,9 +248,19 @@ impl DataFolder {
         self.path.join("tables.db")
     }
 
+    /// Where the blobs are.
+    pub fn blobs(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+
     /// Where the node's tables of the DHT are.
     pub fn dht(&self) -> PathBuf {
         self.path.join("dht")
+    }
+
+    /// Where it is kept what was last found of the members.
+    pub fn roster(&self) -> PathBuf {
+        roster_file(&self.path)
     }
 
     /// Where the replica keeps its files.
@@ -261,8 +274,37 @@ impl DataFolder {
     }
 }
 
+/// Where a data folder keeps what was last found of the members.
+pub(crate) fn roster_file(folder: &Path) -> PathBuf {
+    folder.join("roster")
+}
+
+/// The members of the cluster that a data folder belongs to; `None`: it belongs to none yet. The folder is not taken.
+///
+/// # Errors
+/// When there is an identity that cannot be read. Whose it is is seen when the folder is taken.
+pub(crate) fn members_of(
+    disk: &mut dyn Disk,
+    folder: &Path,
+) -> Result<Option<Vec<u64>>, FolderError> {
+    let path = folder.join("identity");
+    match read_file(disk, &path, MAX_IDENTITY_BYTES) {
+        Ok(text) => match Identity::decode(&text) {
+            Some(identity) => Ok(Some(identity.members)),
+            None => Err(FolderError::Damaged { file: path }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FolderError::Disk { path, error }),
+    }
+}
+
 /// Puts a small file into `folder` so that after a power cut it is there whole or not at all.
-fn write_durably(disk: &mut dyn Disk, folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_durably(
+    disk: &mut dyn Disk,
+    folder: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
     let draft = folder.join(format!("{name}.new"));
     let file = disk.open(&draft, OpenMode::Create)?;
     let written = disk

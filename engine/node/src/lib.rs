@@ -58,8 +58,10 @@
 pub mod api;
 pub mod audit;
 pub mod auth;
+pub mod blobs;
 pub mod client;
 pub mod config;
+pub mod discovery;
 mod embedded;
 pub mod folder;
 pub mod http;

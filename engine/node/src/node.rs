@@ -1,7 +1,9 @@
 use crate::{
     api::Api,
     audit::Audit,
+    blobs::NodeBlobs,
     config::{ConfigError, NodeConfig},
+    discovery::{self, DiscoveryError, DiscoveryHandle, Keeper, KeeperParts},
     folder::{DataFolder, FolderError, Identity},
     http::{Acceptor, HttpLimits, Server, ServerStats, TlsAcceptor},
 };
@@ -19,6 +21,7 @@ use holdfast_tables::{Services, Tables, TablesHandle, TablesOptions};
 use std::{
     io,
     net::SocketAddr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -87,6 +90,7 @@ pub struct Node {
     tables: TablesHandle,
     links: Option<LinksWorker>,
     dht: Option<DhtHandle>,
+    discovery: Option<DiscoveryHandle>,
     api: Arc<Api>,
     server: Server,
     lame_duck: Duration,
@@ -126,6 +130,12 @@ pub enum NodeError {
     /// The node of the DHT did not start.
     #[error(transparent)]
     Dht(#[from] holdfast_peers::StartError),
+    /// The members were not found, or cannot be told.
+    #[error(transparent)]
+    Discovery(#[from] Box<DiscoveryError>),
+    /// The blobs cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] holdfast_blobs::StoreError),
     /// The tables of the services cannot be used.
     #[error("{path}: {error}")]
     Tables {
@@ -138,7 +148,8 @@ pub enum NodeError {
 
 impl Node {
     /// Takes the data folder, recovers what is in it, joins the cluster and serves clients. It serves them before there
-    /// is a leader; whether there is one is told at `/readyz`.
+    /// is a leader; whether there is one is told at `/readyz`. A node that was told no members but whom to believe
+    /// about them (`[discovery]`) looks for them first, and takes nothing before it has found them.
     pub async fn start(host: Host, config: NodeConfig) -> Result<Node, NodeError> {
         Node::start_with(host, config, Rig::default()).await
     }
@@ -156,6 +167,8 @@ impl Node {
     /// The same, rigged by a simulator.
     pub async fn start_with(host: Host, config: NodeConfig, rig: Rig) -> Result<Node, NodeError> {
         config.validate()?;
+        let config = discovery::completed(&host, config).await;
+        let config = config.map_err(Box::new)?;
         let (path, identity) = (config.node.data.clone(), identity(&config));
         let folder = host
             .blocking(move |disk| DataFolder::open(disk, &path, &identity))
@@ -166,6 +179,7 @@ impl Node {
                 tables,
                 links,
                 dht,
+                discovery,
                 api,
                 server,
             }) => Ok(Node {
@@ -175,6 +189,7 @@ impl Node {
                 tables,
                 links,
                 dht,
+                discovery,
                 api,
                 server,
                 lame_duck: config.node.lame_duck,
@@ -189,6 +204,11 @@ impl Node {
     /// What talks to its node of the DHT, if it has one.
     pub fn dht(&self) -> Option<&DhtHandle> {
         self.dht.as_ref()
+    }
+
+    /// What knows where the members are, if that is looked for.
+    pub fn discovery(&self) -> Option<&DiscoveryHandle> {
+        self.discovery.as_ref()
     }
 
     /// Where it listens for clients.
@@ -251,6 +271,8 @@ async fn serve(
     links_settings.tables_mutant = rig.tables_mutant;
     links_settings.mutant = rig.links_mutant;
     let acceptor = acceptor(host, config).await?;
+    let secret = discovery::secret_of(host, config).await;
+    let secret = secret.map_err(Box::new)?;
     let listener = listen(host, config.node.listen).await?;
     let address = listener.local_addr();
     let replica = replica_config(config, folder, &rig);
@@ -277,8 +299,31 @@ async fn serve(
         let [v4, v6] = dht.addresses(0);
         tracing::info!(id = %dht.id(0), ?v4, ?v6, "a node of the DHT");
     }
+    let discovery = match &dht {
+        Some(dht) => {
+            let parts = KeeperParts {
+                host,
+                config,
+                secret,
+                dht: dht.clone(),
+                replica: replica.clone(),
+                client: address,
+                file: folder.roster(),
+            };
+            Keeper::start(parts).await.map_err(Box::new)?
+        }
+        None => None,
+    };
+    let blobs = match config.blobs.enabled {
+        true => {
+            let (limits, port) = (config.blobs.limits(), config.blobs.announce_port);
+            let port = port.map_or(address.port(), NonZeroU16::get);
+            Some(NodeBlobs::start(host, folder.blobs(), limits, dht.clone(), port).await?)
+        }
+        false => None,
+    };
     let stats = Arc::new(ServerStats::default());
-    let api = Arc::new(Api::new(
+    let api = Api::new(
         host,
         config,
         replica.clone(),
@@ -286,7 +331,8 @@ async fn serve(
         dht.clone(),
         stats.clone(),
         rig.audit,
-    ));
+    );
+    let api = Arc::new(api.with_discovery(discovery.clone()).with_blobs(blobs));
     let limits = HttpLimits {
         max_connections: config.limits.connections,
         max_head_bytes: config.limits.head_bytes as usize,
@@ -310,6 +356,7 @@ async fn serve(
         tables,
         links,
         dht,
+        discovery,
         api,
         server,
     })
@@ -321,6 +368,7 @@ struct Parts {
     tables: TablesHandle,
     links: Option<LinksWorker>,
     dht: Option<DhtHandle>,
+    discovery: Option<DiscoveryHandle>,
     api: Arc<Api>,
     server: Server,
 }

@@ -7,6 +7,7 @@ use holdfast_node::race::{First, first};
 use std::{
     future::Future,
     io::{self, BufWriter, IsTerminal, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Component, Path, PathBuf},
     process::ExitCode,
 };
@@ -107,6 +108,17 @@ impl Output {
     pub fn finish(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
+}
+
+/// Makes a file that only its owner may read, on the platter when this returns. `AlreadyExists` when there is one.
+pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(0o600).open(path);
+    let written = made.and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// A variable of the environment, unless it is empty; what is not UTF-8 in it is replaced.

@@ -3,6 +3,7 @@
 //! Keys are any bytes and are written as they stand in a URL: percent-encoded, with unreserved characters and `/` as
 //! they are. Values are any bytes, in base64 (RFC 4648, with padding).
 
+pub mod blobs;
 pub mod dht;
 pub mod keys;
 pub mod links;

@@ -186,7 +186,7 @@ impl Api {
             true => dht.keep(NODE, request).await,
             false => dht.run(NODE, request).await,
         };
-        let outcome = stored.map_err(|error| problem(error, Asked::ToStore))?;
+        let outcome = stored.map_err(unstored)?;
         Ok(json_reply(&stored_reply(&outcome)))
     }
 
@@ -258,6 +258,10 @@ fn text(value: &[u8]) -> Option<String> {
 
 fn unfound(error: DhtError) -> Problem {
     problem(error, Asked::ToFind)
+}
+
+pub(super) fn unstored(error: DhtError) -> Problem {
+    problem(error, Asked::ToStore)
 }
 
 fn problem(error: DhtError, asked: Asked) -> Problem {

@@ -26,8 +26,14 @@
 //! | `/v1/dht/peers/<id>` | GET, HEAD | | [`DhtPeersReply`](crate::wire::dht::DhtPeersReply) |
 //! | | POST | [`DhtAnnounceRequest`](crate::wire::dht::DhtAnnounceRequest) | [`DhtStoredReply`](crate::wire::dht::DhtStoredReply) |
 //! | `/v1/dht/samples/<id>` | GET, HEAD | | [`DhtSamplesReply`](crate::wire::dht::DhtSamplesReply) |
+//! | `/v1/dht/cluster` | GET, HEAD | | [`DhtClusterReply`](crate::wire::dht::DhtClusterReply) |
+//! | | POST | `replace` | [`DhtClusterReply`](crate::wire::dht::DhtClusterReply) |
 //! | `/v1/dht/kept` | GET, HEAD | | [`DhtKeptReply`](crate::wire::dht::DhtKeptReply) |
 //! | `/v1/dht/kept/peers/<id>`, `/v1/dht/kept/items/<id>` | DELETE | | 204 |
+//! | `/v1/blobs` | GET, HEAD | `limit`, `cursor` | [`BlobsReply`](crate::wire::blobs::BlobsReply) |
+//! | | PUT | the blob as the body | [`BlobReply`](crate::wire::blobs::BlobReply) |
+//! | `/v1/blobs/<id>` | GET, HEAD | `Range`; `If-Match`, `If-None-Match`, `If-Range` | the blob (200, 206), `ETag` |
+//! | | DELETE | | 204 |
 //! | `/v1/keys` | POST | [`NewKeyRequest`](crate::wire::keys::NewKeyRequest); `Idempotency-Key` | 201, [`CreatedKey`](crate::wire::keys::CreatedKey), `Location` |
 //! | | GET, HEAD | `limit`, `cursor`, `consistency` | [`KeysReply`](crate::wire::keys::KeysReply), the newest first |
 //! | `/v1/keys/<id>` | GET, HEAD | `consistency` | [`ApiKeyInfo`](crate::wire::keys::ApiKeyInfo) |
@@ -66,8 +72,10 @@
 
 mod access;
 mod admin;
+mod blobs;
 mod convert;
 mod dht;
+mod discovery;
 mod keys;
 mod links;
 mod openapi;
@@ -83,7 +91,9 @@ mod watch;
 use crate::{
     audit::{Audit, LogAudit, Record},
     auth::{Actor, Authenticator, Identity},
+    blobs::NodeBlobs,
     config::{LimitsSection, NodeConfig},
+    discovery::DiscoveryHandle,
     http::{
         Handler, Problem, ProblemKind, REQUEST_ID_HEADER, ReplyBody, RequestIds, ServerStats,
         Upload,
@@ -126,6 +136,8 @@ pub struct Api {
     replica: ReplicaHandle<Kv>,
     tables: TablesHandle,
     dht: Option<DhtHandle>,
+    discovery: Option<DiscoveryHandle>,
+    blobs: Option<NodeBlobs>,
     router: Router,
     /// The OpenAPI document.
     described: Bytes,
@@ -194,10 +206,26 @@ impl Api {
             replica,
             tables,
             dht,
+            discovery: None,
+            blobs: None,
             metrics: Arc::default(),
             http,
             is_draining: AtomicBool::new(false),
         }
+    }
+
+    /// The same of a node that knows where its cluster's members are.
+    #[must_use]
+    pub fn with_discovery(mut self, discovery: Option<DiscoveryHandle>) -> Self {
+        self.discovery = discovery;
+        self
+    }
+
+    /// The same of a node that has blobs.
+    #[must_use]
+    pub fn with_blobs(mut self, blobs: Option<NodeBlobs>) -> Self {
+        self.blobs = blobs;
+        self
     }
 
     /// From now on the node says that it is not ready, and its watches end with a line that says so.

@@ -1,3 +1,5 @@
+mod blob;
+mod cluster;
 mod crawl;
 mod show;
 
@@ -49,6 +51,12 @@ pub enum Dht {
     /// Store something no more
     Forget(Forget),
     Crawl(crawl::Crawl),
+    /// Store and fetch content-addressed blobs
+    #[command(subcommand)]
+    Blob(blob::Blob),
+    /// Find the members of a cluster, and tell where they are
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +142,11 @@ pub async fn run(host: Host, dht: Dht, connection: Connection) -> ExitCode {
 }
 
 async fn carry_out(host: &Host, dht: Dht, connection: &Connection) -> Result<(), Failure> {
+    let dht = match dht {
+        Dht::Blob(blob) => return blob.run(host, connection).await,
+        Dht::Cluster(cluster) => return cluster.run(host, connection).await,
+        dht => dht,
+    };
     let client = connection.client(host).await?;
     let is_json = connection.json;
     match dht {
@@ -168,6 +181,7 @@ async fn carry_out(host: &Host, dht: Dht, connection: &Connection) -> Result<(),
             client.dht_forget(kind, forget.target).await?;
         }
         Dht::Crawl(crawl) => crawl.run(host, &client, is_json).await?,
+        Dht::Blob(_) | Dht::Cluster(_) => unreachable!("it was carried out above"),
     }
     Ok(())
 }

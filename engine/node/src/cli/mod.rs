@@ -9,6 +9,7 @@ pub mod status;
 
 use crate::production::{environment, without_parents};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use holdfast_blobs::FetchError;
 use holdfast_host::{Disk, Host, read_file};
 use holdfast_node::{
     auth::{ApiKey, MalformedKey},
@@ -121,14 +122,22 @@ impl Connection {
     }
 
     async fn client(&self, host: &Host) -> Result<Client, Failure> {
+        self.client_for(host, None).await
+    }
+
+    /// The same for what may take as long as this, also at one attempt, when nothing else is said.
+    async fn client_for(&self, host: &Host, patience: Option<Duration>) -> Result<Client, Failure> {
         let mut endpoints = self.endpoints.clone();
         if endpoints.is_empty() {
             endpoints.push(ENDPOINT.to_owned());
         }
-        let timeout = self.timeout.unwrap_or(TIMEOUT);
+        let timeout = self.timeout.or(patience).unwrap_or(TIMEOUT);
         let mut config = ClientConfig::new(endpoints);
         config.retry = Retry::For(timeout);
-        config.attempt_timeout = timeout.min(config.attempt_timeout);
+        config.attempt_timeout = match patience {
+            Some(_) => timeout,
+            None => timeout.min(config.attempt_timeout),
+        };
         config.connect_timeout = timeout.min(config.connect_timeout);
         config.api_key = self.api_key(host).await?;
         if let Some(file) = &self.ca_file {
@@ -177,6 +186,8 @@ pub enum Failure {
     Deleted(String),
     /// Nobody has stored it.
     NotStored,
+    /// A blob could not be fetched.
+    Fetch(FetchError),
     /// What is asked for cannot be.
     Invalid(String),
     /// The API key or the certificates cannot be used.
@@ -207,6 +218,7 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
         }
         Err(Failure::Io(error)) => (error.to_string(), 1),
         Err(Failure::Credential(message) | Failure::Invalid(message)) => (message, 2),
+        Err(Failure::Fetch(error)) => (error.to_string(), 1),
         Err(Failure::NotStored) => ("no node has stored it".to_owned(), 1),
         Err(Failure::NotFound(key)) => (format!("no such key: {key}"), 1),
         Err(Failure::Deleted(job)) => (format!("the job was deleted: {job}"), 1),

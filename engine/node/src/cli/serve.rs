@@ -5,6 +5,7 @@ use holdfast_host::{Host, read_file};
 use holdfast_node::{
     Node,
     config::{ConfigError, NodeConfig},
+    discovery::ClusterKey,
     race::{First, first},
 };
 use std::{
@@ -44,6 +45,13 @@ pub struct Serve {
     /// The cluster's name; its identity is derived from it
     #[arg(long, value_name = "NAME")]
     pub cluster_name: Option<String>,
+    /// Find the members through the DHT, by this public key of the cluster, instead of being told them; see
+    /// `engine dht cluster`
+    #[arg(long, value_name = "KEY")]
+    pub discover: Option<ClusterKey>,
+    /// A node of the DHT to begin with; repeat for several. The node becomes one of the DHT
+    #[arg(long = "dht-bootstrap", value_name = "HOST:PORT")]
+    pub dht_bootstrap: Vec<String>,
     /// Listen beyond loopback although nobody is authenticated; for clients, API keys (auth.mode in the configuration)
     /// are the better way
     #[arg(long)]
@@ -84,7 +92,12 @@ impl Serve {
         self.apply_to(&mut config)?;
         config.validate()?;
         config.node.data = resolved(&config.node.data)?;
-        for file in [&mut config.tls.cert, &mut config.tls.key] {
+        let files = [
+            &mut config.tls.cert,
+            &mut config.tls.key,
+            &mut config.discovery.key_file,
+        ];
+        for file in files {
             *file = file.as_deref().map(resolved).transpose()?;
         }
         Ok(config)
@@ -104,6 +117,13 @@ impl Serve {
         if self.tls_cert.is_some() {
             config.tls.cert.clone_from(&self.tls_cert);
             config.tls.key.clone_from(&self.tls_key);
+        }
+        if self.discover.is_some() {
+            config.discovery.key = self.discover;
+        }
+        if !self.dht_bootstrap.is_empty() {
+            config.dht.enabled = true;
+            config.dht.bootstrap.clone_from(&self.dht_bootstrap);
         }
         config.node.insecure |= self.insecure;
         config.node.insecure_peers |= self.insecure_peers;
@@ -155,11 +175,16 @@ pub async fn run(host: Host, serve: Serve) -> ExitCode {
     };
     // From here on a signal is not the end of the process, but the beginning of an orderly one.
     let mut stop = std::pin::pin!(stop_signal());
-    let node = match Node::start(host, config).await {
-        Ok(node) => node,
-        Err(error) => {
+    // A node that looks for its members may do so for long.
+    let node = match first(Node::start(host, config), stop.as_mut()).await {
+        First::One(Ok(node)) => node,
+        First::One(Err(error)) => {
             eprintln!("error: {error}");
             return ExitCode::FAILURE;
+        }
+        First::Other(signal) => {
+            tracing::info!(signal, "stopped before it served");
+            return ExitCode::SUCCESS;
         }
     };
     match first(node.failed(), stop.as_mut()).await {

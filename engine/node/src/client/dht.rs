@@ -4,8 +4,9 @@ use super::{Call, Client, ClientError, Effect, decode};
 use crate::{
     http::percent_encode,
     wire::dht::{
-        DhtAnnounceRequest, DhtItemReply, DhtKeptReply, DhtLookupReply, DhtNodesReply,
-        DhtPeersReply, DhtPutRequest, DhtSamplesReply, DhtStatusReply, DhtStoredReply, kind,
+        DhtAnnounceRequest, DhtClusterReply, DhtItemReply, DhtKeptReply, DhtLookupReply,
+        DhtNodesReply, DhtPeersReply, DhtPutRequest, DhtSamplesReply, DhtStatusReply,
+        DhtStoredReply, kind,
     },
 };
 use holdfast_kademlia::Id;
@@ -84,6 +85,18 @@ impl Client {
         let target = format!("{DHT}/kept/{}s/{target}", kind(what));
         let call = Call::new(Method::DELETE, target, Effect::Command);
         self.with_retries(&call, None).await.map(|_| ())
+    }
+
+    /// Where the DHT says that the members are.
+    pub async fn dht_cluster(&self) -> Result<DhtClusterReply, ClientError> {
+        self.dht_read("/cluster".to_owned()).await
+    }
+
+    /// Tells the DHT where the node is; with `replace`, also in place of an item of other members.
+    pub async fn dht_publish(&self, replace: bool) -> Result<DhtClusterReply, ClientError> {
+        let query = if replace { "?replace" } else { "" };
+        let call = Call::new(Method::POST, format!("{DHT}/cluster{query}"), Effect::Read);
+        decode(&self.with_retries(&call, None).await?)
     }
 
     async fn dht_read<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {

@@ -1,5 +1,6 @@
 //! A client of the REST interface, over a [`Host`].
 
+mod blobs;
 mod connection;
 mod dht;
 mod keys;

@@ -125,6 +125,39 @@ impl Upload {
         }
     }
 
+    /// The next piece of it, which must come within `patience`; `None` at the end. What all pieces together may be is
+    /// for the caller to bound; `limit` is what an announced length is refused above.
+    pub async fn piece(
+        &mut self,
+        host: &Host,
+        limit: u64,
+        patience: Duration,
+    ) -> Result<Option<Bytes>, Problem> {
+        if self.body.size_hint().lower() > limit {
+            return Err(too_large(limit as usize));
+        }
+        self.is_held_back = false;
+        loop {
+            let Ok(frame) = host.timeout(patience, self.body.frame()).await else {
+                self.is_late = true;
+                let detail = "the body does not arrive as fast as it must";
+                return Err(Problem::new(ProblemKind::RequestTimeout, detail));
+            };
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => {
+                    let detail = format!("the body is malformed: {error}");
+                    return Err(Problem::bad_request(detail));
+                }
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
     /// Takes in what the client still sends, within bounds, before it is answered. To close a connection on which bytes
     /// arrive is to reset it, and a client that is still sending would never see why it was refused.
     pub async fn drain(mut self, host: &Host) {

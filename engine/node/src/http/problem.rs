@@ -40,6 +40,8 @@ pub enum ProblemKind {
     QuotaReached,
     /// None of the formats that are accepted can be given: 406.
     NotAcceptable,
+    /// There is nothing of the range that is asked for: 416.
+    RangeNotSatisfiable,
     /// A mistake of the program; certainly not carried out: 500.
     Internal,
     /// The key is not there: 404.
@@ -82,7 +84,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [ProblemKind; 34] = [
+    pub const ALL: [ProblemKind; 35] = [
         ProblemKind::BadRequest,
         ProblemKind::Unauthenticated,
         ProblemKind::InsufficientScope,
@@ -99,6 +101,7 @@ impl ProblemKind {
         ProblemKind::WrongStatus,
         ProblemKind::QuotaReached,
         ProblemKind::NotAcceptable,
+        ProblemKind::RangeNotSatisfiable,
         ProblemKind::Internal,
         ProblemKind::KeyNotFound,
         ProblemKind::MethodNotAllowed,
@@ -220,6 +223,11 @@ impl ProblemKind {
                 StatusCode::NOT_ACCEPTABLE,
                 "not-acceptable",
                 "None of the formats that are accepted can be given",
+            ),
+            Self::RangeNotSatisfiable => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "range-not-satisfiable",
+                "There is nothing of the range",
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,

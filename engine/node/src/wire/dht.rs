@@ -2,6 +2,10 @@
 //! names say.
 
 use super::Value;
+use crate::{
+    discovery::{Addresses, DiscoveryState, Roster, SignedRoster},
+    http::rfc3339,
+};
 use holdfast_kademlia::Id;
 use holdfast_peers::{
     Family, FamilyStatus, Hop, KeptKind, KeptStatus, NodeContact, Report, Traffic,
@@ -250,6 +254,46 @@ pub struct DhtSample {
     pub interval_s: u64,
 }
 
+/// Where the members of the node's cluster are, as the DHT has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhtClusterReply {
+    /// The public key that signs it, 64 hexadecimal digits.
+    pub key: String,
+    /// The item's salt.
+    pub salt: String,
+    /// What the item is stored under.
+    pub target: Id,
+    /// Whether this node writes it.
+    pub writes: bool,
+    /// The sequence number of the newest one that was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<i64>,
+    /// The members that it lists, by number.
+    pub members: Vec<DhtMember>,
+    /// When it was last looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<String>,
+    /// Nodes that took it when this node stored it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<u64>,
+    /// Why nothing came of it the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A member of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhtMember {
+    /// Its number.
+    pub node: u64,
+    /// Where it listens for its peers, when that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Where it listens for clients, when that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
 /// What the node stores again and again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DhtKeptReply {
@@ -269,6 +313,34 @@ pub struct DhtKept {
     pub stored: Option<u64>,
     /// How long until it is stored again, seconds.
     pub next_s: u64,
+}
+
+impl From<&Roster> for Vec<DhtMember> {
+    fn from(roster: &Roster) -> Self {
+        let member = |(node, addresses): (&u64, &Addresses)| DhtMember {
+            node: *node,
+            peer: addresses.peer.clone(),
+            client: addresses.client.clone(),
+        };
+        roster.members().iter().map(member).collect()
+    }
+}
+
+impl From<&DiscoveryState> for DhtClusterReply {
+    fn from(state: &DiscoveryState) -> Self {
+        let roster = state.known.as_ref().map(SignedRoster::roster);
+        DhtClusterReply {
+            key: state.name.key.to_string(),
+            salt: state.name.salt.clone(),
+            target: state.name.target(),
+            writes: state.is_writer,
+            sequence: state.known.as_ref().map(SignedRoster::sequence),
+            members: roster.map(Into::into).unwrap_or_default(),
+            looked_at: state.looked.map(rfc3339),
+            stored: state.stored.map(u64::from),
+            error: state.error.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

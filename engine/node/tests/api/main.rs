@@ -5,10 +5,12 @@
 
 mod access;
 mod auth;
+mod blobs;
 mod client;
 mod commands;
 mod conventions;
 mod dht;
+mod discovery;
 mod hostile;
 mod limits;
 mod links;

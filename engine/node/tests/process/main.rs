@@ -2,9 +2,11 @@
 // These tests start processes and look into their files.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod blobs;
 mod cluster;
 mod curl;
 mod dht;
+mod discovery;
 mod engine;
 mod folder;
 mod keys;

@@ -3,6 +3,7 @@ use crate::{
     Replica, ReplicaConfig, RequestError, RequestId, Session, Standing, StartError, StateMachine,
     Status, StorageStatus, Store, StoreCommand, StoreDone, StoreError, StoreOptions, Target,
     disk_task::{self, CallWork, DiskRequest, DiskTask, Work},
+    hints::PeerHints,
     snapshot,
     storage::{Done, Storage, Stored},
     transport::{Arrival, Link, Outboxes, accept},
@@ -66,6 +67,7 @@ pub struct ReplicaHandle<S> {
     applied: watch::Receiver<Index>,
     failed: watch::Receiver<Option<String>>,
     address: SocketAddr,
+    pub(crate) hints: PeerHints,
 }
 
 impl<S> Clone for ReplicaHandle<S> {
@@ -78,6 +80,7 @@ impl<S> Clone for ReplicaHandle<S> {
             applied: self.applied.clone(),
             failed: self.failed.clone(),
             address: self.address,
+            hints: self.hints.clone(),
         }
     }
 }
@@ -162,8 +165,9 @@ impl<S: StateMachine> ReplicaHandle<S> {
             patience: Duration::from_nanos(config.settings.raft.election_timeout * 2),
             arrivals: arrival_send,
         };
+        let hints = PeerHints::default();
         let members = Arc::new(config.peers.keys().copied().collect());
-        let outboxes = Outboxes::start(&link, &config.peers);
+        let outboxes = Outboxes::start(&link, &config.peers, &hints);
         let acceptor = host.spawn("replica-accept", accept(link, listener, members));
         let (store_send, store_queue) = mpsc::unbounded_channel();
         let (done_send, done) = mpsc::unbounded_channel();
@@ -228,6 +232,7 @@ impl<S: StateMachine> ReplicaHandle<S> {
             applied,
             failed,
             address,
+            hints,
         })
     }
 

@@ -10,6 +10,7 @@ mod disk_machine;
 mod disk_task;
 mod driver;
 mod envelope;
+mod hints;
 mod message;
 mod mutant;
 mod observer;

@@ -4,6 +4,7 @@
 
 use crate::{
     Message,
+    hints::PeerHints,
     wire::{self, Hello},
 };
 use holdfast_host::{Host, Moment, Stream, TaskHandle};
@@ -82,7 +83,7 @@ impl Outbox {
 }
 
 impl Outboxes {
-    pub fn start(link: &Link, peers: &BTreeMap<NodeId, String>) -> Self {
+    pub fn start(link: &Link, peers: &BTreeMap<NodeId, String>, hints: &PeerHints) -> Self {
         let mut queues = BTreeMap::new();
         for (&peer, address) in peers {
             if peer == link.id {
@@ -94,6 +95,8 @@ impl Outboxes {
                 link: link.clone(),
                 peer,
                 address: address.clone(),
+                hints: hints.clone(),
+                is_at_hint: false,
                 queue: receive,
                 bytes: bytes.clone(),
             };
@@ -115,6 +118,9 @@ struct Sender {
     link: Link,
     peer: NodeId,
     address: String,
+    hints: PeerHints,
+    /// Whether the address that is tried is the hint, not the one that was configured: the last one that led anywhere.
+    is_at_hint: bool,
     queue: mpsc::Receiver<Message>,
     bytes: Arc<AtomicUsize>,
 }
@@ -132,11 +138,15 @@ impl Sender {
             {
                 Ok(Ok(stream)) => {
                     backoff = Duration::from_millis(20);
-                    let result = self.serve(stream, first).await;
+                    let heard = Arc::new(AtomicU64::new(0));
+                    let result = self.serve(stream, first, heard.clone()).await;
+                    // Somebody was there, but not the peer: who is not called by his name hangs up.
+                    self.is_at_hint ^= heard.load(Ordering::Relaxed) == 0;
                     tracing::debug!(peer = self.peer, ?result, "connection to peer ended");
                 }
                 failed => {
                     tracing::trace!(peer = self.peer, ?failed, "cannot connect to peer");
+                    self.is_at_hint = !self.is_at_hint;
                     self.report().await;
                     self.link.host.sleep(backoff).await;
                     backoff = (backoff * 2).min(self.link.patience);
@@ -168,8 +178,10 @@ impl Sender {
     }
 
     async fn connect(&self) -> io::Result<Stream> {
-        let (name, port) = self
-            .address
+        let hint = self.hints.get(self.peer).filter(|_| self.is_at_hint);
+        let (name, port) = hint
+            .as_deref()
+            .unwrap_or(&self.address)
             .rsplit_once(':')
             .and_then(|(name, port)| Some((name, port.parse().ok()?)))
             .ok_or(io::ErrorKind::InvalidInput)?;
@@ -196,9 +208,13 @@ impl Sender {
     }
 
     /// Sends until the connection fails or the replica ends.
-    async fn serve(&mut self, stream: Stream, first: Message) -> io::Result<()> {
+    async fn serve(
+        &mut self,
+        stream: Stream,
+        first: Message,
+        acknowledged: Arc<AtomicU64>,
+    ) -> io::Result<()> {
         let (read, mut write) = tokio::io::split(stream);
-        let acknowledged = Arc::new(AtomicU64::new(0));
         let mut reader = self
             .link
             .host

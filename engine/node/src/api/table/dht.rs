@@ -56,6 +56,12 @@ pub(super) static SERVICE: Service = Service {
             operations: &[SAMPLES],
         },
         Path {
+            template: "/v1/dht/cluster",
+            label: "dht-cluster",
+            parameters: &[],
+            operations: &[CLUSTER, PUBLISH],
+        },
+        Path {
             template: "/v1/dht/kept",
             label: "dht-kept",
             parameters: &[],
@@ -160,6 +166,37 @@ const SAMPLES: Operation = read(
     Reply::json("DhtSamplesReply", "What nodes around the id know of."),
     |api, call| Box::pin(api.dht_samples(call)),
 );
+
+const CLUSTER: Operation = read(
+    (
+        "dhtShowCluster",
+        "Show where the DHT says that the members are",
+    ),
+    &[],
+    Reply::json(
+        "DhtClusterReply",
+        "What was found the last time that it was looked for.",
+    ),
+    |api, call| Box::pin(api.dht_cluster(call)),
+);
+
+const PUBLISH: Operation = Operation {
+    method: Method::POST,
+    head: Head::No,
+    id: "dhtPublishCluster",
+    summary: "Tell the DHT where the members are",
+    access: Access::Scope(Scope::DHT_WRITE),
+    effect: Effect::Change,
+    parameters: &[Parameter::query(
+        "replace",
+        Kind::Switch,
+        "Also in place of an item of other members, or of one that is no list of members.",
+    )],
+    request: None,
+    reply: Reply::json("DhtClusterReply", "What is known of the item then."),
+    refusals: &[NONE, STORED, &[P::WrongStatus]],
+    run: |api, call| Box::pin(api.dht_publish(call)),
+};
 
 const KEPT: Operation = read(
     ("dhtListKept", "List what the node stores again and again"),

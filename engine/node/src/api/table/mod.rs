@@ -5,6 +5,7 @@
 //! adds it to [`SERVICES`]; nothing else has to be told.
 
 mod access;
+mod blobs;
 mod dht;
 mod kv;
 mod links;
@@ -28,6 +29,7 @@ pub(super) static SERVICES: &[&Service] = &[
     &kv::SERVICE,
     &links::SERVICE,
     &dht::SERVICE,
+    &blobs::SERVICE,
     &access::SERVICE,
     &records::SERVICE,
     &system::SERVICE,
@@ -145,14 +147,16 @@ pub(super) struct RequestBody {
 pub(super) enum BodyLimit {
     Value,
     Body,
+    /// Of a stream, which its operation bounds.
+    Blob,
 }
 
 impl BodyLimit {
-    /// Bytes.
+    /// Most bytes of a body that is read in one piece.
     pub fn of(self, limits: &LimitsSection) -> u64 {
         match self {
             BodyLimit::Value => limits.value_bytes,
-            BodyLimit::Body => limits.body_bytes,
+            BodyLimit::Body | BodyLimit::Blob => limits.body_bytes,
         }
     }
 
@@ -161,6 +165,7 @@ impl BodyLimit {
         match self {
             BodyLimit::Value => "limits.value_bytes",
             BodyLimit::Body => "limits.body_bytes",
+            BodyLimit::Blob => "blobs.blob_bytes",
         }
     }
 }
