@@ -326,7 +326,7 @@ impl Probes {
             return;
         }
         let of = Id::random(&mut Chance::new(self.seed, u32::MAX - 1, step / 2));
-        if step % 2 == 0 {
+        if step.is_multiple_of(2) {
             self.ask(own, victim, What::Torrent(of), post);
             return;
         }
