@@ -80,6 +80,8 @@ pub struct Node<A> {
     rejoin_pause: Nanos,
     /// When it looks itself up.
     own_at: Nanos,
+    /// It has joined once.
+    is_new: bool,
 }
 
 impl<A: Endpoint> Node<A> {
@@ -102,7 +104,8 @@ impl<A: Endpoint> Node<A> {
             joining: None,
             rejoin_at: Nanos::MAX,
             rejoin_pause: upkeep::REJOIN.0,
-            own_at: now + upkeep::OWN_LOOKUP.0,
+            own_at: now + upkeep::OWN_LOOKUP,
+            is_new: false,
         }
     }
 
@@ -160,6 +163,7 @@ impl<A: Endpoint> Node<A> {
                 self.seeds.push(*seed);
             }
         }
+        self.is_new = true;
         self.rejoin(now, rng, out);
     }
 
@@ -241,8 +245,13 @@ impl<A: Endpoint> Node<A> {
         if now >= self.rejoin_at {
             self.rejoin_at = Nanos::MAX;
             let gives_up = Mutant::NoSecondBootstrap.is_in(self.config.mutant);
+            let was_new = std::mem::take(&mut self.is_new);
             if self.table.is_sparse(self.config.k) && !gives_up {
                 self.rejoin(now, rng, out);
+            } else if was_new {
+                let target = self.id;
+                let request = Request::FindNode { target };
+                self.begin(now, Why::Refresh, target, request, rng, out);
             }
         }
         if now >= self.own_at {

@@ -12,11 +12,12 @@ use crate::{
 use rand::RngCore;
 
 /// How long a node that knows fewer than k who live waits before it tries to become known again, at first and at most.
-/// Of nodes that join at the same time the first ones find few.
+/// Of nodes that join at the same time the first ones find few, and not all are heard by those that they join: so each
+/// looks itself up a second time whatever it knows.
 pub(super) const REJOIN: (Nanos, Nanos) = (5 * SECOND, 5 * MINUTE);
-/// When a node looks itself up again, the first time after its start and then every time. Whoever came while its neighbours
-/// could not hear it, or knew nobody yet themselves, becomes known to them (libtorrent: every ten minutes).
-pub(super) const OWN_LOOKUP: (Nanos, Nanos) = (10 * SECOND, 15 * MINUTE);
+/// How often a node looks itself up, up to a tenth earlier. Whoever came while its neighbours could not hear it becomes
+/// known to them (libtorrent: every ten minutes).
+pub(super) const OWN_LOOKUP: Nanos = 15 * MINUTE;
 /// How many of those that are taken for dead are asked then whether they live: after a partition of the network nobody
 /// else would find its other side again.
 const REVIVALS: usize = 4;
@@ -58,8 +59,8 @@ impl<A: Endpoint> Node<A> {
     /// Becomes known to its neighbours, and asks some of those that are taken for dead whether they are back.
     pub(super) fn look_around(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
         // Those that were started together do not ask together for ever.
-        let early = u64::from(rng.next_u32()) % (OWN_LOOKUP.1 / 10);
-        self.own_at = now + OWN_LOOKUP.1 - early;
+        let early = u64::from(rng.next_u32()) % (OWN_LOOKUP / 10);
+        self.own_at = now + OWN_LOOKUP - early;
         if Mutant::NoSecondBootstrap.is_in(self.config.mutant) && self.table.is_deserted() {
             return;
         }
