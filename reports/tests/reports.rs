@@ -182,6 +182,7 @@ fn hostile_timeline() -> Timeline {
         ],
         dropped: 12,
         plan: format!("{{\"note\": {:?}}}", HOSTILE),
+        portrait: None,
     }
 }
 

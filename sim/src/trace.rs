@@ -122,6 +122,7 @@ impl Trace {
             events,
             dropped,
             plan,
+            portrait: None,
         })
     }
 }

@@ -6,7 +6,10 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+mod portrait;
 pub mod worker;
+
+pub use portrait::{Moment, Portrait, PortraitNode, Walk, WalkStep};
 
 /// Which simulator ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -92,8 +95,11 @@ pub struct Timeline {
     pub events: Vec<TimelineEvent>,
     /// Events that were left out because the timeline was full.
     pub dropped: u64,
-    /// The fault plan as JSON, for `--replay`.
+    /// The fault plan as JSON, for `--replay`; empty where a seed is all there is.
     pub plan: String,
+    /// The overlay, where there are too many nodes for lanes.
+    #[serde(default)]
+    pub portrait: Option<Portrait>,
 }
 
 /// One event of a [`Timeline`]; times are simulated nanoseconds, lanes index [`Timeline::lanes`].

@@ -4,6 +4,7 @@
 //! numbers (times as differences, texts once each), about 20 bytes a message; a script draws only what is in view.
 
 mod columns;
+mod portrait;
 
 use crate::table::{grouped, three_digits};
 use holdfast_record::{SeedRecord, Timeline};
@@ -28,7 +29,7 @@ pub struct Page<'a> {
     pub reproduce: &'a str,
 }
 
-/// The whole page. All text of the record and the timeline is escaped: none of it can become markup or script.
+/// The whole page: a diagram of what passed between nodes, or the picture of an overlay. All text of the record and the timeline is escaped: none of it can become markup or script.
 pub fn page(page: &Page<'_>) -> String {
     let Page {
         record,
@@ -39,6 +40,21 @@ pub fn page(page: &Page<'_>) -> String {
         "{}, {} lane, seed {}",
         record.scenario, record.lane, record.seed
     );
+    if let Some(overlay) = &timeline.portrait {
+        let fields = [
+            ("title", escape(&title)),
+            ("scenario", escape(&record.scenario)),
+            ("lane", escape(&record.lane.to_string())),
+            ("seed", record.seed.to_string()),
+            ("verdict", verdict(record, timeline)),
+            ("reproduce", escape(reproduce)),
+            ("counts", counts(record, timeline)),
+            ("marks", chips(&record.marks)),
+            ("style", [STYLE, portrait::STYLE].concat()),
+            ("pictures", portrait::pictures(overlay)),
+        ];
+        return fill(portrait::TEMPLATE, &fields);
+    }
     // The data goes in last: what it says is then never searched for placeholders.
     let fields = [
         ("title", escape(&title)),

@@ -9,6 +9,7 @@ mod full;
 mod inspect;
 mod judge;
 mod liars;
+mod portrait;
 mod probe;
 mod register;
 mod store;
@@ -20,7 +21,7 @@ use crate::{
 };
 use holdfast_kademlia::Config;
 use holdfast_record::{
-    Lane, SeedRecord,
+    Lane, SeedRecord, Timeline,
     worker::{LaneInfo, ScenarioInfo},
 };
 use holdfast_sim::overlay::{BEGIN, Ids, Links, Overlay};
@@ -146,7 +147,9 @@ fn run_fast(run: &Run) -> Outcome {
     let mutant = run.mutant.and_then(|planted| planted.kademlia());
     let chosen = choose::choose(seed, mutant);
     let (nodes, name) = (chosen.nodes, chosen.trial.name());
+    let (usual_hops, _) = judge::usual_hops(chosen.nodes, 0, chosen.config.k);
     let mut trial = trial::Run::new(seed, chosen, run.black_box);
+    trial.painter = run.timeline.then(portrait::Painter::default);
     let ended = without_panic(|| {
         trial.run();
         Ok(())
@@ -174,8 +177,9 @@ fn run_fast(run: &Run) -> Outcome {
         record.faults.insert(lie.name().to_owned(), *count);
     }
     record.cpu_ns = cpu_ns() - began;
-    Outcome {
-        record,
-        timeline: None,
-    }
+    let timeline = trial.painter.take().map(|painter| Timeline {
+        portrait: Some(painter.finish(&trial.world, name, usual_hops)),
+        ..Timeline::default()
+    });
+    Outcome { record, timeline }
 }

@@ -6,6 +6,7 @@ use super::{
     inspect::Inspector,
     judge::{self, Asked, ENDS_WITHIN, Expected, IDLE_RATE, Tally},
     liars::{Liars, Lie},
+    portrait::Painter,
     probe::PROBES,
     store::{Mix, Storage},
 };
@@ -61,6 +62,8 @@ pub struct Run {
     ended: u64,
     pub marks: Marks,
     longest: u32,
+    /// What the run's page will show, if there is to be one.
+    pub painter: Option<Painter>,
     looks: u32,
     next_look: u64,
     /// The tables as they were looked at last, while everybody who lives must keep his place.
@@ -97,6 +100,7 @@ impl Run {
             ended: 0,
             marks: Marks::new(MARKS),
             longest,
+            painter: None,
             looks: 0,
             next_look: BEGIN + LOOK_EVERY,
             kept: None,
@@ -519,7 +523,11 @@ impl Run {
             self.ended += 1;
             let checked = judge::check_end(told.node, &end, &self.world);
             self.heed(checked.map_err(|violation| violation.when(told.at)));
+            let missed = self.tally.missed;
             self.tally.add(&asked, &end, &self.world, self.longest);
+            if let Some(painter) = &mut self.painter {
+                painter.ended(told.node, &end, self.tally.missed == missed);
+            }
         }
         let (now, world) = (self.world.now(), &self.world);
         // Who died did not end what it had begun.
@@ -537,6 +545,9 @@ impl Run {
 
     fn look_at_tables(&mut self) {
         self.looks += 1;
+        if let Some(painter) = &mut self.painter {
+            painter.look(&self.world);
+        }
         let turn = self.looks % TURNS;
         let checked =
             judge::check_tables(&self.world, |node| node % TURNS == turn, !self.is_black_box);

@@ -157,8 +157,8 @@ pub struct Page {
     pub seed: u64,
     /// The page, relative to the workspace's root.
     pub page: PathBuf,
-    /// Its fault plan, for `--replay`.
-    pub plan: PathBuf,
+    /// Its fault plan, for `--replay`, where it has one.
+    pub plan: Option<PathBuf>,
 }
 
 impl Outcome {
@@ -231,11 +231,19 @@ impl Outcome {
         let Some(timeline) = timeline else {
             return Ok(());
         };
-        let html = html::page(&html::Page {
+        let page = html::Page {
             record,
             timeline,
             reproduce,
-        });
+        };
+        let html = html::page(&page);
+        let plan = match timeline.plan.as_str() {
+            "" => None,
+            plan => {
+                let name = format!("{name}.plan.json");
+                Some(self.folder.write(&name, plan.as_bytes())?)
+            }
+        };
         self.pages.push(Page {
             scenario: record.scenario.clone(),
             lane: record.lane,
@@ -243,9 +251,7 @@ impl Outcome {
             page: self
                 .folder
                 .write(&format!("{name}.html"), html.as_bytes())?,
-            plan: self
-                .folder
-                .write(&format!("{name}.plan.json"), timeline.plan.as_bytes())?,
+            plan,
         });
         Ok(())
     }
@@ -302,7 +308,9 @@ impl fmt::Display for Outcome {
                 "page of {scenario} {lane} seed {seed}: {}",
                 page.display()
             )?;
-            writeln!(f, "  its fault plan, for --replay: {}", plan.display())?;
+            if let Some(plan) = plan {
+                writeln!(f, "  its fault plan, for --replay: {}", plan.display())?;
+            }
         }
         writeln!(f, "records: {}", self.folder.relative().display())?;
         writeln!(f, "simulate: {}", self.closing())

@@ -345,7 +345,7 @@ impl<A: Endpoint> Node<A> {
         self.ask(now, to, Purpose::Ping, Call::Ping, rng, out);
     }
 
-    /// Sends a query.
+    /// Sends a query; false: as many as may be are under way.
     fn ask(
         &mut self,
         now: Nanos,
@@ -354,13 +354,13 @@ impl<A: Endpoint> Node<A> {
         call: Call<'_>,
         rng: &mut dyn RngCore,
         out: &mut Outbox<A>,
-    ) {
+    ) -> bool {
         let wants_item = match purpose {
             Purpose::Step(id) => self.wants_item(id),
             _ => false,
         };
         if self.rpcs.is_full() {
-            return;
+            return false;
         }
         let transaction = rng.next_u32();
         let known = id.map(|id| self.table.round_trips(&Contact { id, address: to }));
@@ -385,6 +385,7 @@ impl<A: Endpoint> Node<A> {
             _ => QUERY_BYTES,
         };
         out.send(to, |bytes| message.encode_padded(length, bytes));
+        true
     }
 
     fn reply(
@@ -611,7 +612,12 @@ impl<A: Endpoint> Node<A> {
             let target = lookup.target;
             let to = (contact.address, Some(contact.id));
             let call = request.step_call(target);
-            self.ask(now, to, Purpose::Step(id), call, rng, out);
+            if !self.ask(now, to, Purpose::Step(id), call, rng, out)
+                && let Some(lookup) = self.lookup(id)
+                && let Some((path, place)) = lookup.find(&contact)
+            {
+                lookup.worsen(path, place, now, State::Failed);
+            }
         }
         let Some(lookup) = self.lookup(id) else {
             return;
@@ -624,11 +630,12 @@ impl<A: Endpoint> Node<A> {
                 let Some(call) = request.store_call(token.bytes()) else {
                     continue;
                 };
-                if let Some(lookup) = self.lookup(id) {
+                let to = (contact.address, Some(contact.id));
+                if self.ask(now, to, Purpose::Store(id), call, rng, out)
+                    && let Some(lookup) = self.lookup(id)
+                {
                     lookup.awaited += 1;
                 }
-                let to = (contact.address, Some(contact.id));
-                self.ask(now, to, Purpose::Store(id), call, rng, out);
             }
         }
         let Some(lookup) = self.lookup(id) else {

@@ -1,8 +1,8 @@
 //! Small networks of nodes that join by the protocol, stepped by hand.
 
 use holdfast_kademlia::{
-    Config, Event, Finished, Id, Nanos, Node, Outbox, PutRequest, Request, Sibling, SignedPut,
-    bencode::Raw, item::SecretKey, krpc::Contact,
+    Config, Event, Finished, Id, MAX_UNDER_WAY, Nanos, Node, Outbox, PutRequest, Request, Sibling,
+    SignedPut, bencode::Raw, item::SecretKey, krpc::Contact,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -398,4 +398,40 @@ fn what_is_stored_is_found_by_whoever_looks_for_it() {
     let (told, _) = network.ask(address(61), Request::Sample { target: info_hash });
     let is_it = |event: &Event<Address>| matches!(event, Event::Samples { ids, total: 1, .. } if ids[..] == [info_hash]);
     assert!(told.iter().any(is_it), "{told:?}");
+}
+
+#[test]
+fn lookups_end_when_more_is_asked_than_may_be_under_way() {
+    let config = Arc::new(Config {
+        lookups: 10_000,
+        ..Config::default()
+    });
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut node = Node::new(Id::random(&mut rng), config, 0, &mut rng);
+    for n in 0..40 {
+        let contact = Contact {
+            id: Id::random(&mut rng),
+            address: address(n),
+        };
+        node.adopt(0, contact);
+    }
+    let mut out = Outbox::new();
+    let begun = MAX_UNDER_WAY / 2;
+    for _ in 0..begun {
+        let target = Id::random(&mut rng);
+        let request = Request::FindNode { target };
+        node.start(SECOND, request, &mut rng, &mut out)
+            .expect("there may be so many");
+    }
+    assert!(node.queries() == MAX_UNDER_WAY, "three are asked for each");
+    let mut ended = out.events.len();
+    // Nobody answers.
+    while node.wake_at() < 300 * SECOND {
+        out.clear();
+        let now = node.wake_at();
+        node.wake(now, &mut rng, &mut out);
+        ended += out.events.len();
+        node.check();
+    }
+    assert_eq!(ended, begun);
 }
