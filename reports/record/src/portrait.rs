@@ -27,7 +27,7 @@ pub struct Portrait {
 pub struct PortraitNode {
     /// Where.
     pub position: u32,
-    /// It lies.
+    /// It lies, or tests what others take.
     pub lies: bool,
     /// Contacts that answered lately.
     pub good: u32,

@@ -81,7 +81,7 @@ fn ring(overlay: &Portrait) -> String {
             "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.2\"><title>{:08x}: {}</title></circle>",
             node.position,
             match node.lies {
-                true => "lies".to_owned(),
+                true => "lies, or tests others".to_owned(),
                 false => format!(
                     "{} good contacts, {} questionable, {} bad",
                     node.good, node.questionable, node.bad
@@ -146,7 +146,10 @@ fn ring_caption(overlay: &Portrait) -> String {
         escape(&overlay.befell)
     );
     if lies > 0 {
-        text += &format!(" Red: {} that lie.", grouped(lies as u64));
+        text += &format!(
+            " Red: {} that lie, or test what others take.",
+            grouped(lies as u64)
+        );
     }
     if let Some(walk) = &overlay.walk {
         let answered = walk.steps.iter().filter(|step| step.answered_ms.is_some());
