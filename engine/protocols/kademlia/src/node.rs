@@ -249,9 +249,7 @@ impl<A: Endpoint> Node<A> {
             if self.table.is_sparse(self.config.k) && !gives_up {
                 self.rejoin(now, rng, out);
             } else if was_new {
-                let target = self.id;
-                let request = Request::FindNode { target };
-                self.begin(now, Why::Refresh, target, request, rng, out);
+                self.look_for(now, self.id, Why::Refresh, rng, out);
             }
         }
         if now >= self.own_at {

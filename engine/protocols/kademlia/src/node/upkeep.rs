@@ -45,15 +45,7 @@ impl<A: Endpoint> Node<A> {
         if self.lookups.iter().any(|(why, _)| *why == Why::Join) {
             return;
         }
-        let target = self.id;
-        self.begin(
-            now,
-            Why::Join,
-            target,
-            Request::FindNode { target },
-            rng,
-            out,
-        );
+        self.look_for(now, self.id, Why::Join, rng, out);
     }
 
     /// Becomes known to its neighbours, and asks some of those that are taken for dead whether they are back.
@@ -73,9 +65,7 @@ impl<A: Endpoint> Node<A> {
             }
         }
         if !self.table.is_empty() {
-            let target = self.id;
-            let request = Request::FindNode { target };
-            self.begin(now, Why::Refresh, target, request, rng, out);
+            self.look_for(now, self.id, Why::Refresh, rng, out);
         }
     }
 
@@ -84,14 +74,7 @@ impl<A: Endpoint> Node<A> {
         let config = self.config.clone();
         while let Some(depth) = self.table.take_stale(now, &config) {
             let target = self.target_in(depth, rng);
-            self.begin(
-                now,
-                Why::Refresh,
-                target,
-                Request::FindNode { target },
-                rng,
-                out,
-            );
+            self.look_for(now, target, Why::Refresh, rng, out);
         }
         self.become_known(now);
     }
@@ -120,13 +103,18 @@ impl<A: Endpoint> Node<A> {
         }
         self.joining = Some(depth + 1);
         let target = self.target_in(depth, rng);
-        self.begin(
-            now,
-            Why::Refresh,
-            target,
-            Request::FindNode { target },
-            rng,
-            out,
-        );
+        self.look_for(now, target, Why::Refresh, rng, out);
+    }
+
+    /// Begins a lookup for the table's sake.
+    pub(super) fn look_for(
+        &mut self,
+        now: Nanos,
+        target: Id,
+        why: Why,
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) {
+        self.begin(now, why, target, Request::FindNode { target }, rng, out);
     }
 }
