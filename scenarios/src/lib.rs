@@ -6,6 +6,7 @@
 pub mod kademlia;
 pub mod links;
 pub mod raft_kv;
+mod record;
 pub mod web;
 mod zoo;
 

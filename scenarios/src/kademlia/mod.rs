@@ -17,7 +17,8 @@ mod trial;
 
 use crate::{
     Outcome, Run, Scenario,
-    raft_kv::{cpu_ns, failure, panics::without_panic},
+    raft_kv::panics::without_panic,
+    record::{cpu_ns, failure},
 };
 use holdfast_kademlia::Config;
 use holdfast_record::{

@@ -22,6 +22,7 @@ mod witness;
 use crate::{
     Outcome, Run, Scenario, Source,
     raft_kv::settings::{self, choose},
+    record::{cpu_ns, record},
     web::Web,
 };
 use errand::{Chosen, LEFT_OUT, MOST_JOBS};
@@ -32,7 +33,7 @@ use holdfast_node::{
     race::{First, first},
 };
 use holdfast_record::{
-    Lane, SeedRecord,
+    Lane,
     worker::{LaneInfo, ScenarioInfo},
 };
 use holdfast_sim::{
@@ -41,7 +42,6 @@ use holdfast_sim::{
     plan::{Fault, FaultKind, FaultPlan, MAX_FAULTS, Menu, Recipe, Target},
 };
 use people::Jobs;
-use rustix::time::{ClockId, clock_gettime};
 use site::{Sites, WEB_MACHINES};
 use stage::Stage;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -199,12 +199,6 @@ fn menu() -> Menu {
     menu
 }
 
-/// CPU time that this process has used, nanoseconds.
-fn cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as u64 * SECOND + time.tv_nsec as u64
-}
-
 /// Runs a plan and judges the run.
 fn run_plan(plan: FaultPlan, run: &Run) -> Outcome {
     let mutants = Mutants {
@@ -212,21 +206,7 @@ fn run_plan(plan: FaultPlan, run: &Run) -> Outcome {
         tables: run.mutant.and_then(|planted| planted.tables()),
         links: run.mutant.and_then(|planted| planted.links()),
     };
-    let mut record = SeedRecord {
-        scenario: NAME.into(),
-        lane: Lane::Full,
-        seed: plan.seed,
-        nodes: plan.nodes,
-        simulated_ns: 0,
-        cpu_ns: 0,
-        messages: 0,
-        operations: 0,
-        unknown: 0,
-        faults: Default::default(),
-        marks: Default::default(),
-        trace_hash: String::new(),
-        failure: None,
-    };
+    let mut record = record(NAME, Lane::Full, &plan);
     let chosen = errand::choose(&plan);
     let replicas = choose(&plan, None);
     // The web's machines, those who have jobs, the reader, the operator and the judge.

@@ -1,13 +1,15 @@
 //! `raft-kv` in the fast lane.
 
 use super::{
-    Story, failure,
+    NAME, Story,
     panics::without_panic,
-    record,
     settings::{Chosen, choose},
     workload::{self, Generator},
 };
-use crate::{BLACK_BOX, Outcome, Run};
+use crate::{
+    BLACK_BOX, Outcome, Run,
+    record::{failure, record},
+};
 use bytes::Bytes;
 use holdfast_kv::{KeyRange, Kv, KvCommand, KvError, KvOutcome};
 use holdfast_record::Lane;
@@ -39,7 +41,7 @@ const WATCH_LIMIT: usize = 256;
 pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
     let chosen = choose(&plan, run.mutant.and_then(|planted| planted.replica()));
     let workload = KvWorkload::new(plan.seed, &chosen);
-    let mut record = record(Lane::Fast, &plan);
+    let mut record = record(NAME, Lane::Fast, &plan);
     let setup = Setup {
         settings: chosen.settings,
         segment_bytes: chosen.segment_bytes,

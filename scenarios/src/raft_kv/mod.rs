@@ -8,9 +8,9 @@ pub(crate) mod panics;
 pub(crate) mod settings;
 pub mod workload;
 
-use crate::{Outcome, Run, Scenario, Source};
+use crate::{Outcome, Run, Scenario, Source, record::cpu_ns};
 use holdfast_record::{
-    Failure, Lane, SeedRecord,
+    Lane,
     worker::{LaneInfo, ScenarioInfo},
 };
 use holdfast_sim::{
@@ -20,7 +20,6 @@ use holdfast_sim::{
     },
     plan::{FaultPlan, Menu, Recipe},
 };
-use rustix::time::{ClockId, clock_gettime};
 
 /// The scenario.
 pub struct RaftKv;
@@ -98,39 +97,4 @@ impl Story {
         kv::linearizable(&self.history)?;
         kv::watches(&self.watches, &self.changes)
     }
-}
-
-/// The failure that a violation is.
-pub(crate) fn failure((at_ns, violation): &(u64, Violation)) -> Failure {
-    Failure {
-        property: violation.property.into(),
-        message: violation.message.clone(),
-        at_ns: violation.at_ns.unwrap_or(*at_ns),
-        node: violation.node,
-    }
-}
-
-/// A record of a run in which nothing was counted yet.
-fn record(lane: Lane, plan: &FaultPlan) -> SeedRecord {
-    SeedRecord {
-        scenario: NAME.into(),
-        lane,
-        seed: plan.seed,
-        nodes: plan.nodes,
-        simulated_ns: 0,
-        cpu_ns: 0,
-        messages: 0,
-        operations: 0,
-        unknown: 0,
-        faults: Default::default(),
-        marks: Default::default(),
-        trace_hash: String::new(),
-        failure: None,
-    }
-}
-
-/// CPU time that this process has used, nanoseconds.
-pub(crate) fn cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -13,9 +13,12 @@ mod people;
 mod stage;
 
 use super::NAME;
-use crate::{Outcome, Run, Source, raft_kv::cpu_ns};
+use crate::{
+    Outcome, Run, Source,
+    record::{cpu_ns, record, take_in},
+};
 use choose::Chosen;
-use holdfast_record::{Lane, SeedRecord};
+use holdfast_record::Lane;
 use holdfast_sim::{
     full::{self, Settings},
     plan::FaultPlan,
@@ -81,47 +84,18 @@ fn run_plan(plan: FaultPlan, run: &Run) -> Outcome {
         core: run.mutant.and_then(|planted| planted.kademlia()),
         driver: run.mutant.and_then(|planted| planted.peers()),
     };
-    let mut record = SeedRecord {
-        scenario: NAME.into(),
-        lane: Lane::Full,
-        seed: plan.seed,
-        nodes: plan.nodes,
-        simulated_ns: 0,
-        cpu_ns: 0,
-        messages: 0,
-        operations: 0,
-        unknown: 0,
-        faults: Default::default(),
-        marks: Default::default(),
-        trace_hash: String::new(),
-        failure: None,
-    };
+    let mut record = record(NAME, Lane::Full, &plan);
     let chosen = choose::choose(&plan);
     // Beside those who ask: who operates, who takes the census, and the judge.
     let mut settings = Settings::new(plan, PEOPLE + 3);
     settings.limit += LAST;
     settings.timeline = run.timeline;
     settings.marks = MARKS;
-    let ended = full::run(settings, move |world| {
+    let mut ended = full::run(settings, move |world| {
         simulate(Stage::new(world, chosen.clone()), chosen, mutants)
     });
-    record.simulated_ns = ended.simulated.as_nanos() as u64;
-    record.messages = ended.counts.segments + ended.counts.datagrams;
-    let links = &ended.counts.links;
-    let faults = ended.counts.faults.iter();
-    record.faults = faults
-        .map(|(kind, count)| (kind.to_string(), *count))
-        .chain([
-            ("packet_lost".into(), links.lost),
-            ("packet_duplicated".into(), links.duplicated),
-            ("packet_held".into(), links.held),
-        ])
-        .filter(|(_, count)| *count > 0)
-        .collect();
     record.operations = ended.output.unwrap_or(0);
-    record.marks = ended.marks;
-    record.trace_hash = format!("{:016x}", ended.trace_hash);
-    record.failure = ended.failures.into_iter().next();
+    take_in(&mut record, &mut ended);
     Outcome {
         record,
         timeline: ended.timeline,

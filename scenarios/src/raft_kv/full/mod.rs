@@ -7,11 +7,14 @@ mod people;
 mod stage;
 
 use super::{
-    cpu_ns, failure, record,
+    NAME,
     settings::{Chosen, choose},
     workload::is_command,
 };
-use crate::{Outcome, Run};
+use crate::{
+    Outcome, Run,
+    record::{cpu_ns, failure, record, take_in},
+};
 use holdfast_host::Host;
 use holdfast_node::{
     Node, Rig,
@@ -98,7 +101,7 @@ impl Told {
 pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
     let mutant = run.mutant.and_then(|planted| planted.replica());
     let chosen = choose(&plan, mutant);
-    let mut record = record(Lane::Full, &plan);
+    let mut record = record(NAME, Lane::Full, &plan);
     // Beside clients and watchers: who operates, and the judge.
     let mut settings = Settings::new(plan, CLIENTS + WATCHERS + 2);
     settings.timeline = run.timeline;
@@ -109,22 +112,7 @@ pub fn run(plan: FaultPlan, run: &Run) -> Outcome {
         simulate(Stage::new(world, black_box), chosen, mutant)
     });
     record.cpu_ns = cpu_ns() - began;
-    record.simulated_ns = ended.simulated.as_nanos() as u64;
-    record.messages = ended.counts.segments + ended.counts.datagrams;
-    let links = &ended.counts.links;
-    let faults = ended.counts.faults.iter();
-    record.faults = faults
-        .map(|(kind, count)| (kind.to_string(), *count))
-        .chain([
-            ("packet_lost".into(), links.lost),
-            ("packet_duplicated".into(), links.duplicated),
-            ("packet_held".into(), links.held),
-        ])
-        .filter(|(_, count)| *count > 0)
-        .collect();
-    record.marks = ended.marks;
-    record.trace_hash = format!("{:016x}", ended.trace_hash);
-    record.failure = ended.failures.into_iter().next();
+    take_in(&mut record, &mut ended);
     if let Some(told) = ended.output {
         let answered = told.history.iter().filter(|o| o.returned.is_some()).count() as u64;
         record.operations = answered;
