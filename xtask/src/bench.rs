@@ -71,7 +71,11 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<Verdict, XtaskError> {
     if name == "links" {
         return links::run(root, output);
     }
-    let program = Worker::new(cargo::build_one(root, "benches", output)?);
+    let program = match name.as_str() {
+        "kademlia" => "dht",
+        _ => "benches",
+    };
+    let program = Worker::new(cargo::build_one(root, program, output)?);
     let libtorrent = match name.as_str() {
         "kademlia" => clients::ensure(root, &clients::LIBTORRENT, output)?,
         _ => None,

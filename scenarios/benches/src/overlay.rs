@@ -500,7 +500,13 @@ pub fn rows() -> Result<Vec<BenchRow>> {
         "the same, memory",
         churned.bytes_per_node,
         "bytes a node",
-        "",
+        "cores, and what is under way between them",
+    ));
+    rows.push(alone(
+        "the same, resident",
+        churned.resident_per_node,
+        "bytes a node",
+        "with everything around them, and what the allocator adds",
     ));
     Ok(rows)
 }

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import random
 import sys
 import time
@@ -51,13 +50,16 @@ def wait(session, kind, matches):
 
 
 def resident():
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of memory that are this process's own, code and other files not counted."""
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
 
 
 class Network:
     def __init__(self):
         self.sessions = []
+        self.others = []
         self.resident = resident()
 
     def start(self, addresses):
@@ -70,6 +72,13 @@ class Network:
                 time.sleep(0.02)
             ports.append(session.listen_port())
         return {"ports": ports}
+
+    def begin_anew(self):
+        """Those that are there go on, and are none of this network any more."""
+        self.others.append(self.sessions)
+        self.sessions = []
+        self.resident = resident()
+        return {}
 
     def join(self, host, port):
         for session in self.sessions:

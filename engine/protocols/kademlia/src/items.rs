@@ -201,6 +201,15 @@ impl ItemStore {
         self.items.is_empty()
     }
 
+    /// Bytes on the heap, what the tree adds left out. It looks at every item.
+    pub fn heap_bytes(&self) -> usize {
+        let items = self.items.values().map(|stored| {
+            let signed = stored.signed.as_ref().map_or(0, |_| size_of::<Signed>());
+            size_of::<(Id, Stored)>() + stored.value.len() + signed
+        });
+        items.sum::<usize>() + self.shares.heap_bytes()
+    }
+
     /// Bytes of all values.
     pub fn value_bytes(&self) -> usize {
         self.items.values().map(|stored| stored.value.len()).sum()

@@ -220,6 +220,16 @@ impl<A: Endpoint> Lookup<A> {
         }
     }
 
+    /// Bytes on the heap; long tokens and what is to be stored left out.
+    pub fn heap_bytes(&self) -> usize {
+        let candidates: usize = self.paths.iter().map(Vec::capacity).sum();
+        self.paths.capacity() * size_of::<Vec<Candidate<A>>>()
+            + candidates * size_of::<Candidate<A>>()
+            + self.steps.capacity() * size_of::<Step<A>>()
+            + self.refusals.capacity() * size_of::<(i64, u32)>()
+            + self.told.capacity() * size_of::<std::net::SocketAddr>()
+    }
+
     /// Deals the nodes to begin with to the paths, closest first.
     pub fn begin_with(&mut self, contacts: &[Contact<A>], config: &Config) {
         let paths = self.paths.len();

@@ -213,6 +213,11 @@ impl<A: Endpoint> Node<A> {
         }
         lookup.begin_with(&contacts, &config);
         out.contacts = contacts;
+        if self.lookups.len() == self.lookups.capacity() {
+            // Most nodes have one at a time, and a lookup is large.
+            let more = (self.lookups.len() / 2).max(1);
+            self.lookups.reserve_exact(more);
+        }
         self.lookups.push((why, lookup));
         self.advance(now, id, rng, out);
         id
@@ -701,13 +706,19 @@ impl<A: Endpoint> Node<A> {
         }
     }
 
-    /// Bytes that it takes, its own and on the heap; the configuration, which many share, is left out.
+    /// Bytes that it takes, its own and on the heap. Not counted are the configuration, which many share, and what trees
+    /// and the allocator add.
     pub fn bytes(&self) -> usize {
+        let lookups: usize = self.lookups.iter().map(|(_, l)| l.heap_bytes()).sum();
         size_of::<Self>()
             + self.table.heap_bytes()
             + self.rpcs.heap_bytes()
             + self.proven.heap_bytes()
+            + self.limiter.heap_bytes()
+            + self.items.heap_bytes()
+            + self.peers.heap_bytes()
             + self.lookups.capacity() * size_of::<(Why, Lookup<A>)>()
+            + lookups
             + self.seeds.capacity() * size_of::<A>()
     }
 }

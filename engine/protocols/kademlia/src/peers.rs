@@ -279,6 +279,17 @@ impl<A: Endpoint> PeerStore<A> {
         self.torrents.len()
     }
 
+    /// Bytes on the heap, what the tree adds left out. It looks at every torrent.
+    pub fn heap_bytes(&self) -> usize {
+        let peers = self.torrents.values().map(|torrent| {
+            size_of::<(Id, Torrent<A>)>() + torrent.peers.capacity() * size_of::<Peer<A>>()
+        });
+        let sample = self.sample.as_ref().map_or(0, |sample| {
+            size_of::<Sample>() + sample.ids.capacity() * Id::LEN
+        });
+        peers.sum::<usize>() + sample + self.shares.heap_bytes()
+    }
+
     /// How many peers of a torrent are stored. Some may have expired.
     pub fn peer_count(&self, info_hash: Id) -> usize {
         let torrent = self.torrents.get(&info_hash);

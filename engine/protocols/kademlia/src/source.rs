@@ -49,6 +49,11 @@ impl Shares {
         }
     }
 
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.held.capacity() * size_of::<(Source, Id)>()
+    }
+
     /// What has to go for `newcomer` to come in from `source`; `None` if it is the newcomer itself.
     ///
     /// It looks at all that is held, once: some microseconds for two thousand.

@@ -68,6 +68,6 @@ pub struct FamilyStatus {
     pub items: usize,
     /// Torrents of which it stores peers.
     pub torrents: usize,
-    /// Bytes that its core takes, without what it stores for others.
+    /// Bytes that its core takes, what it stores for others included.
     pub bytes: usize,
 }
