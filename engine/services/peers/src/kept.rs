@@ -25,8 +25,8 @@ pub enum KeptKind {
 /// Something that is kept, and how that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptStatus {
-    /// Which local node keeps it.
-    pub node: usize,
+    /// Which local node keeps it; `None`: it is stored through any, another each time.
+    pub node: Option<usize>,
     /// What it is.
     pub kind: KeptKind,
     /// The torrent, or what the item is stored under.
@@ -37,6 +37,8 @@ pub struct KeptStatus {
     pub next: Duration,
 }
 
+/// The node in the name of what is stored through any.
+pub(crate) const ANY: u32 = u32::MAX;
 /// Names something that is kept.
 pub(crate) type Key = (u32, KeptKind, Id);
 /// Names it, and nothing that is kept under the same name later.
@@ -167,7 +169,7 @@ impl Kept {
 
     pub fn status(&self, now: Nanos) -> Vec<KeptStatus> {
         let status = |(key, entry): (&Key, &Entry)| KeptStatus {
-            node: key.0 as usize,
+            node: (key.0 != ANY).then_some(key.0 as usize),
             kind: key.1,
             target: key.2,
             stored: entry.stored,

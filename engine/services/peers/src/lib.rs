@@ -7,7 +7,8 @@
 //! starts again needs nobody's help to find its way back.
 //!
 //! A node in both families is two cores with one id (BEP 32); whatever is asked of it is asked in both, and answered
-//! once.
+//! once. A host with several addresses of a family is several nodes (BEP 45), with ids that are far from each other; what is
+//! done through which of them a [`Via`] says.
 
 mod crawl;
 mod direct;
@@ -23,6 +24,7 @@ mod settings;
 mod start;
 mod status;
 mod time;
+mod via;
 
 pub use crawl::{Crawl, CrawlLimits};
 pub use handle::{DhtError, DhtHandle, Lookup, NewItem};
@@ -32,3 +34,4 @@ pub use pending::{Family, Found, FoundItem, FoundSamples, Hop, NodeContact, Outc
 pub use settings::{LocalNode, MAX_BOOTSTRAP, MAX_NODES, PUBLIC_ROUTERS, Settings, SettingsError};
 pub use start::{Dht, StartError};
 pub use status::{FamilyStatus, NodeStatus, Status, Traffic};
+pub use via::Via;
