@@ -296,7 +296,9 @@ fn problem(error: DhtError, asked: Asked) -> Problem {
         DhtError::TimedOut => ProblemKind::ReadTimeout,
         DhtError::Stopped => ProblemKind::Unavailable,
         DhtError::KeepsEnough => ProblemKind::QuotaReached,
-        DhtError::NoSuchNode(_) | DhtError::NotKept => ProblemKind::Internal,
+        DhtError::NoSuchNode(_) | DhtError::TooManyNodes | DhtError::NotKept => {
+            ProblemKind::Internal
+        }
     };
     Problem::new(kind, error.to_string())
 }

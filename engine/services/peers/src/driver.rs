@@ -449,6 +449,10 @@ impl Driver {
                     Via::Any => vec![ANY],
                     Via::Each => (0..self.locals.len() as u32).chain([ANY]).collect(),
                 };
+                if via == Via::Each {
+                    let all = self.pending.values_mut().chain(self.spaced.values_mut());
+                    all.for_each(|pending| pending.forget(kind, target));
+                }
                 let mut was_kept = false;
                 for keeper in keepers {
                     was_kept |= self.kept.remove((keeper, kind, target));

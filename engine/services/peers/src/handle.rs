@@ -28,6 +28,9 @@ pub enum DhtError {
     /// There is no local node of this number.
     #[error("there is no local node {0}")]
     NoSuchNode(usize),
+    /// More nodes than can do the same one after another.
+    #[error("too many local nodes to do the same one after another")]
+    TooManyNodes,
     /// It would never be accepted anywhere.
     #[error("{0}")]
     Invalid(ItemError),

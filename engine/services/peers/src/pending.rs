@@ -1,9 +1,15 @@
 //! Lookups that somebody waits for, and what they find.
 
-use crate::{handle::DhtError, kept::Keep, local::Side};
+use crate::{
+    KeptKind,
+    handle::DhtError,
+    kept::{Keep, Kept},
+    local::Side,
+};
 use holdfast_kademlia::{Event, Finished, Id, LookupId, Nanos, Request, Step, krpc};
 use std::{
     net::{IpAddr, SocketAddr},
+    ops::Range,
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -176,8 +182,8 @@ pub(crate) struct Rounds {
     pub request: Request,
     /// Each keeps it.
     pub is_kept: bool,
-    /// Whose turn it still is, the next one last.
-    pub left: Vec<u32>,
+    /// Whose turn it still is.
+    pub left: Range<u32>,
     /// Where the reports of this turn begin.
     pub begun: usize,
     /// Whom the one before has found.
@@ -195,6 +201,17 @@ impl Pending {
     pub fn has_more(&self) -> bool {
         let mut rounds = self.rounds.iter();
         rounds.any(|rounds| !rounds.left.is_empty())
+    }
+
+    /// No other node does the same any more, if it was to keep this.
+    pub fn forget(&mut self, kind: KeptKind, target: Id) {
+        if let Some(rounds) = &mut self.rounds
+            && rounds.is_kept
+            && Kept::kind(&rounds.request) == Some(kind)
+            && self.outcome.target == target
+        {
+            rounds.left = 0..0;
+        }
     }
 
     /// The turn of this node is over: what it has found is where the next one begins.
@@ -227,9 +244,10 @@ impl Pending {
         }
     }
 
-    /// Whether somebody waited, and no longer does.
+    /// Whether somebody waited, and no longer does; what each of several nodes is to keep goes on without him.
     pub fn is_given_up(&self) -> bool {
-        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+        let is_kept = self.rounds.as_ref().is_some_and(|rounds| rounds.is_kept);
+        !is_kept && self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 
     /// Takes in peers, and tells those that are new.

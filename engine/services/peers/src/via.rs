@@ -9,6 +9,6 @@ pub enum Via {
     Any,
     /// Each of them, one some time after another, so that no node is asked for the same by all at once. Each begins with
     /// whom the one before has found, and gets tokens of its own (BEP 45, "Multi addresses announce_peer"). What they find
-    /// is told as one outcome.
+    /// is told as one outcome. At most 256 nodes do so.
     Each,
 }

@@ -1,6 +1,6 @@
 //! What callers ask of nodes, from its begin to its end.
 
-use super::{Driver, SWEEP_INTERVAL};
+use super::{Driver, SWEEP_INTERVAL, turns::MOST_TURNS};
 use crate::{
     Family, FoundItem, Mutant, Outcome, Via,
     handle::{DhtError, Start},
@@ -25,6 +25,10 @@ impl Driver {
             reply,
             stream,
         } = start;
+        if via == Via::Each && self.locals.len() > MOST_TURNS {
+            let _ = reply.send(Err(DhtError::TooManyNodes));
+            return;
+        }
         let node = match via {
             Via::Node(node) => node,
             Via::Any => self.any_node(now) as usize,
@@ -50,7 +54,10 @@ impl Driver {
             reply: Some(reply),
             stream,
             keep: key,
-            rounds: (via == Via::Each).then(|| self.rounds(&request, keep)),
+            rounds: match via {
+                Via::Each => self.rounds(&request, keep),
+                Via::Node(_) | Via::Any => None,
+            },
         };
         if let Err((pending, error)) = self.begin(now, pending, &request) {
             // What was refused is not kept.
@@ -201,7 +208,7 @@ impl Driver {
             self.kept.stored(now, key, stored.sum());
         }
         if error == DhtError::TimedOut && pending.rounds.is_some() {
-            return self.next_turn(now, pending);
+            return self.next_turn(now, pending, Some(error));
         }
         if let Some(reply) = pending.reply {
             let _ = reply.send(Err(error));
@@ -249,7 +256,7 @@ impl Driver {
                 self.kept.stored(now, key, stored);
             }
         }
-        self.next_turn(now, pending);
+        self.next_turn(now, pending, None);
     }
 }
 

@@ -1,13 +1,16 @@
 //! A host with several addresses (BEP 45): through which of its nodes something is done, and the turns that they take.
 
 use super::Driver;
-use crate::pending::{Pending, Rounds};
+use crate::{
+    handle::DhtError,
+    kept::SPACING,
+    pending::{Pending, Rounds},
+};
 use holdfast_kademlia::{Nanos, Request};
 use rand::Rng;
 
-/// How long after a node another one of this host asks for the same: those that are asked are to notice nothing of it
-/// (BEP 45, "Mandatory").
-pub(super) const SPACING: Nanos = 2_000_000_000;
+/// Most nodes that do the same one after another: as many as the authors of BEP 45 have run.
+pub(super) const MOST_TURNS: usize = 256;
 /// How many nodes are looked at for one that others answer.
 const LOOKED_AT: u32 = 256;
 
@@ -25,23 +28,30 @@ impl Driver {
         answered.unwrap_or(lot)
     }
 
-    /// The turns of all nodes but the first.
-    pub(super) fn rounds(&self, request: &Request, is_kept: bool) -> Box<Rounds> {
-        Box::new(Rounds {
-            request: request.clone(),
-            is_kept,
-            left: (1..self.locals.len() as u32).rev().collect(),
-            begun: 0,
-            named: Vec::new(),
+    /// The turns of all nodes but the first, if there are others.
+    pub(super) fn rounds(&self, request: &Request, is_kept: bool) -> Option<Box<Rounds>> {
+        let left = 1..self.locals.len() as u32;
+        (!left.is_empty()).then(|| {
+            Box::new(Rounds {
+                request: request.clone(),
+                is_kept,
+                left,
+                begun: 0,
+                named: Vec::new(),
+            })
         })
     }
 
-    /// A node has done what there was to do. It is the next one's turn, some time later; after the last one's the outcome is
-    /// told.
-    pub(super) fn next_turn(&mut self, now: Nanos, mut pending: Pending) {
+    /// A node has done what there was to do, or has failed to. It is the next one's turn, some time later; after the last
+    /// one's the outcome is told, or the error where all have failed.
+    pub(super) fn next_turn(&mut self, now: Nanos, mut pending: Pending, error: Option<DhtError>) {
         if !pending.has_more() {
+            let outcome = match error {
+                Some(error) if pending.outcome.reports.is_empty() => Err(error),
+                _ => Ok(pending.outcome),
+            };
             if let Some(reply) = pending.reply {
-                let _ = reply.send(Ok(pending.outcome));
+                let _ = reply.send(outcome);
             }
             return;
         }
@@ -65,11 +75,12 @@ impl Driver {
     }
 
     fn take_turn(&mut self, now: Nanos, mut pending: Pending) {
-        let Some(rounds) = &mut pending.rounds else {
-            return;
-        };
-        let Some(node) = rounds.left.pop() else {
-            return;
+        let Some((rounds, node)) = pending.rounds.as_mut().and_then(|rounds| {
+            let node = rounds.left.next()?;
+            Some((rounds, node))
+        }) else {
+            // It is to be kept no longer.
+            return self.next_turn(now, pending, None);
         };
         let request = rounds.request.clone();
         pending.node = node;
@@ -84,7 +95,7 @@ impl Driver {
             if let Some(key) = pending.keep {
                 self.kept.stored(now, key, 0);
             }
-            self.next_turn(now, *pending);
+            self.next_turn(now, *pending, Some(error));
         }
     }
 }

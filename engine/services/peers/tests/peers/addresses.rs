@@ -243,3 +243,45 @@ fn what_is_kept_through_several_addresses_is_listed_and_forgotten() {
     }
     assert_eq!(world.within(home.kept()), Ok(Vec::new()));
 }
+
+/// What is forgotten while addresses take turns is kept by none of them later; who does not wait for the turns has them all
+/// the same.
+#[test]
+fn turns_end_when_it_is_forgotten_and_not_when_nobody_waits() {
+    let world = World::new();
+    let home = home(&world);
+    let _strangers = strangers(&world, &home);
+    let keep = |info_hash| {
+        let home = home.clone();
+        let request = Request::Announce {
+            info_hash,
+            port: None,
+            is_seed: true,
+        };
+        world
+            .runtime
+            .spawn(async move { home.keep_via(Via::Each, request).await })
+    };
+    let forgotten = Id::new([1; 20]);
+    let keeping = keep(forgotten);
+    world.wait_for("the first has announced it", || async {
+        let kept = home.kept().await.expect("it runs");
+        kept.iter().any(|kept| kept.stored == Some(8))
+    });
+    let forget = home.forget_via(Via::Each, KeptKind::Peer, forgotten);
+    assert_eq!(world.within(forget), Ok(true));
+    let kept = world.within(keeping).expect("it runs").expect("it ends");
+    assert!(!kept.reports.is_empty(), "{kept:?}");
+    assert_eq!(world.within(home.kept()), Ok(Vec::new()));
+
+    let left = keep(Id::new([2; 20]));
+    world.wait_for("the first keeps it", || async {
+        !home.kept().await.expect("it runs").is_empty()
+    });
+    left.abort();
+    world.wait_for("all keep it", || async {
+        let kept = home.kept().await.expect("it runs");
+        let mut stored = kept.iter().map(|kept| kept.stored);
+        kept.len() == usize::from(ADDRESSES) && stored.all(|stored| stored == Some(8))
+    });
+}
