@@ -1,11 +1,11 @@
-//! Items as those see them who put and get them, end to end: each a register with a history of puts and gets in simulated
-//! time. No node's store and no datagram is looked at, but what callers were told.
+//! Items as those see them who put and get them, end to end: each a register with a history of puts and gets in
+//! simulated time. No node's store and no datagram is looked at, but what callers were told.
 //!
-//! - *never-put*: what a get tells was put by somebody whose put had begun by then, number and value, and its signature is
-//!   that of the key over this very item;
-//! - *read-after-put*: a get that begins after a put has ended finds the item, at the put's sequence number or a higher one:
-//!   always where all live, nothing is lost and two have taken it, else but for as often as a lookup misses all of those,
-//!   or all of them have died;
+//! - *never-put*: what a get tells was put by somebody whose put had begun by then, number and value, and its signature
+//!   is that of the key over this very item;
+//! - *read-after-put*: a get that begins after a put has ended finds the item, at the put's sequence number or a higher
+//!   one: always where all live, nothing is lost and two have taken it, else but for as often as a lookup misses all of
+//!   those, or all of them have died;
 //! - *one-cas-wins*: of two puts that want to replace the same number no node takes both, so no more nodes take them
 //!   together than were asked by either.
 
@@ -26,7 +26,8 @@ use std::{
 pub const LASTS: u64 = 15_000_000_000;
 /// Of the lookups that liars keep from the closest node, so many miss all that have a thing as well, at most.
 const ASTRAY: f64 = 0.2;
-/// Where two halves cannot reach each other, so many of those that a put has reached are among the closest of the whole.
+/// Where two halves cannot reach each other, so many of those that a put has reached are among the closest of the
+/// whole.
 const OF_A_HALF: f64 = 0.5;
 
 /// How often lookups miss what is there.

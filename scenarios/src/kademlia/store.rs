@@ -9,8 +9,8 @@
 //!   store an item that cannot change;
 //! - *refusals*: nobody refuses but for a reason: 301 and 302, where several write.
 //!
-//! Who has what is known from the registers that are modelled by what has reached each node. What callers may expect who
-//! know nothing of nodes is held against their own histories ([`super::history`]).
+//! Who has what is known from the registers that are modelled by what has reached each node. What callers may expect
+//! who know nothing of nodes is held against their own histories ([`super::history`]).
 
 use super::{
     World,

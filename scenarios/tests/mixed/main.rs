@@ -1,8 +1,8 @@
 //! Networks of several kinds of nodes: ours, libtorrent's and bittorrent-dht's. What one kind stores, every kind finds.
 //!
 //! All are on loopback and know of nobody else: in IPv4 each on an address of its own; in IPv6, where loopback has one
-//! address, each on a port of its own; and nodes of both families at once. bittorrent-dht is in the networks of IPv4 alone,
-//! since it has no BEP 32: it knows no `nodes6`, and its socket is one of IPv4.
+//! address, each on a port of its own; and nodes of both families at once. bittorrent-dht is in the networks of IPv4
+//! alone, since it has no BEP 32: it knows no `nodes6`, and its socket is one of IPv4.
 // This test starts processes.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -109,8 +109,8 @@ impl Network {
             ..Settings::default()
         };
         settings.config.rates = RateLimits::NONE;
-        // The ids of those on loopback are whatever they like, and of one network there may be as many as there are: both
-        // rules are in force, and make an exception for local addresses (BEP 42).
+        // The ids of those on loopback are whatever they like, and of one network there may be as many as there are:
+        // both rules are in force, and make an exception for local addresses (BEP 42).
         settings.config.secure_ids = true;
         let ours = runtime.block_on(Dht::start(&host, settings));
         let ours = ours.expect("loopback has ports");

@@ -28,8 +28,8 @@ pub struct DhtSection {
     pub listen: SocketAddrV4,
     /// Where it listens in IPv6 (UDP); without it, it is not in the DHT of IPv6.
     pub listen6: Option<SocketAddrV6>,
-    /// Further addresses of this host (UDP). At each there is a node of its own, with its own id and table, as BEP 45 has
-    /// it; what is announced is announced through all of them.
+    /// Further addresses of this host (UDP). At each there is a node of its own, with its own id and table, as BEP 45
+    /// has it; what is announced is announced through all of them.
     pub also: Vec<SocketAddr>,
     /// Nodes to begin with, `host:port`.
     pub bootstrap: Vec<String>,

@@ -178,8 +178,8 @@ impl<A: Endpoint> Node<A> {
         self.start_with(now, request, &[], rng, out)
     }
 
-    /// The same, with contacts that somebody else knows, beside those of the own table: rumours like all that is named, until
-    /// they answer. So a lookup of one address of a host is where that of another was (BEP 45, "Multi addresses
+    /// The same, with contacts that somebody else knows, beside those of the own table: rumours like all that is named,
+    /// until they answer. So a lookup of one address of a host is where that of another was (BEP 45, "Multi addresses
     /// announce_peer").
     pub fn start_with(
         &mut self,

@@ -172,8 +172,8 @@ impl DhtHandle {
         self.keep_via(Via::Node(node), request).await
     }
 
-    /// The same through one node or several. Of what goes through [`Via::Each`] every node keeps its own; what goes through
-    /// [`Via::Any`] is stored through another each time.
+    /// The same through one node or several. Of what goes through [`Via::Each`] every node keeps its own; what goes
+    /// through [`Via::Any`] is stored through another each time.
     pub async fn keep_via(&self, via: Via, request: Request) -> Result<Outcome, DhtError> {
         let outcome = self.start(via, request, true, None)?;
         outcome.await.map_err(|_| DhtError::Stopped)?

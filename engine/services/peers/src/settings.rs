@@ -25,7 +25,8 @@ pub const PUBLIC_ROUTERS: [&str; 4] = [
 /// What is run, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The local nodes, from 1 to [`MAX_NODES`]. A host that has several addresses of a family has as many nodes (BEP 45).
+    /// The local nodes, from 1 to [`MAX_NODES`]. A host that has several addresses of a family has as many nodes (BEP
+    /// 45).
     pub nodes: Vec<LocalNode>,
     /// How they all behave.
     pub config: Config,

@@ -96,8 +96,8 @@ impl Dht {
     }
 }
 
-/// The ids of this host's nodes: each its own, and far from the others, so that no slice of the id space goes with the host
-/// when it fails (BEP 45, "Mandatory").
+/// The ids of this host's nodes: each its own, and far from the others, so that no slice of the id space goes with the
+/// host when it fails (BEP 45, "Mandatory").
 struct Ids {
     taken: BTreeSet<Id>,
     /// Two share fewer first bits than this, if chance allows.
@@ -105,7 +105,8 @@ struct Ids {
 }
 
 impl Ids {
-    /// How often an id is drawn again that is near another. One that is tied to an address has a choice of eight (BEP 42).
+    /// How often an id is drawn again that is near another. One that is tied to an address has a choice of eight (BEP
+    /// 42).
     const TRIES: usize = 64;
     /// Bits that two may share, beyond those that as many ids in equal distances share.
     const SLACK: u32 = 3;

@@ -42,8 +42,8 @@ impl Driver {
         })
     }
 
-    /// A node has done what there was to do, or has failed to. It is the next one's turn, some time later; after the last
-    /// one's the outcome is told, or the error where all have failed.
+    /// A node has done what there was to do, or has failed to. It is the next one's turn, some time later; after the
+    /// last one's the outcome is told, or the error where all have failed.
     pub(super) fn next_turn(&mut self, now: Nanos, mut pending: Pending, error: Option<DhtError>) {
         if !pending.has_more() {
             let outcome = match error {

@@ -84,8 +84,8 @@ fn each_address_has_an_id_of_its_own_far_from_the_others() {
     }
 }
 
-/// "Mandatory": who asks at an address is answered from there, by whoever lives there; a token is good where it was given,
-/// and nowhere else.
+/// "Mandatory": who asks at an address is answered from there, by whoever lives there; a token is good where it was
+/// given, and nowhere else.
 #[test]
 fn answers_and_tokens_are_of_the_address_that_was_asked() {
     let world = World::new();
@@ -244,8 +244,8 @@ fn what_is_kept_through_several_addresses_is_listed_and_forgotten() {
     assert_eq!(world.within(home.kept()), Ok(Vec::new()));
 }
 
-/// What is forgotten while addresses take turns is kept by none of them later; who does not wait for the turns has them all
-/// the same.
+/// What is forgotten while addresses take turns is kept by none of them later; who does not wait for the turns has them
+/// all the same.
 #[test]
 fn turns_end_when_it_is_forgotten_and_not_when_nobody_waits() {
     let world = World::new();
