@@ -303,6 +303,12 @@ pub const MUTANTS: &[Planted] = {
             "K25" "stored-at-one" "holdfast-kademlia" Kademlia(K::StoredAtOne),
                 "libp2p/go-libp2p-kad-dht#139: puts that reached few peers",
                 "what is to be stored is stored at the closest node alone";
+            "K26" "stored-at-first" "holdfast-kademlia" Kademlia(K::StoredAtFirst),
+                "a classic of iterative lookups: who answers first is taken for who is closest",
+                "what is to be stored is stored at the first nodes that have answered, however far they are";
+            "K27" "refusal-counted" "holdfast-kademlia" Kademlia(K::RefusalCounted),
+                "a classic of remote calls: an answer is an answer, also one that says no",
+                "a node that refuses to store something is counted among those that have stored it";
             "K24" "implied-port-ignored" "holdfast-kademlia" Kademlia(K::Store(S::ImpliedPortIgnored)),
                 "BEP 5, announce_peer: implied_port",
                 "a peer behind a router is stored at the port in its message, or at none";

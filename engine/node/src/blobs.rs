@@ -3,11 +3,8 @@
 use holdfast_blobs::{BlobId, Blobs, StoreError, StoreLimits};
 use holdfast_host::Host;
 use holdfast_kademlia::Request;
-use holdfast_peers::{DhtError, DhtHandle, KeptKind};
+use holdfast_peers::{DhtError, DhtHandle, KeptKind, Via};
 use std::{num::NonZeroU16, path::PathBuf};
-
-/// The node's only place in the DHT.
-const NODE: usize = 0;
 
 /// Blobs that are announced. Clones share them.
 #[derive(Clone)]
@@ -67,7 +64,7 @@ impl NodeBlobs {
             port: self.port,
             is_seed: true,
         };
-        match dht.keep(NODE, request).await {
+        match dht.keep_via(Via::Each, request).await {
             Ok(_) | Err(DhtError::Stopped) => {}
             Err(error) => tracing::warn!(blob = %id, %error, "a blob is not announced"),
         }
@@ -81,7 +78,7 @@ impl NodeBlobs {
     pub async fn withdraw(&self, id: BlobId) {
         if let Some(dht) = &self.dht {
             // What is not kept need not be forgotten.
-            let _ = dht.forget(NODE, KeptKind::Peer, id.key()).await;
+            let _ = dht.forget_via(Via::Each, KeptKind::Peer, id.key()).await;
         }
     }
 }

@@ -296,8 +296,13 @@ async fn serve(
         false => None,
     };
     if let Some(dht) = &dht {
-        let [v4, v6] = dht.addresses(0);
-        tracing::info!(id = %dht.id(0), ?v4, ?v6, "a node of the DHT");
+        for node in 0..dht.nodes() {
+            let [v4, v6] = dht.addresses(node);
+            tracing::info!(id = %dht.id(node), ?v4, ?v6, "a node of the DHT");
+        }
+        if let Some([one, other]) = config.dht.crowded() {
+            tracing::warn!(%one, %other, "two nodes in one network of 64 bits, which others may take for one");
+        }
     }
     let discovery = match &dht {
         Some(dht) => {

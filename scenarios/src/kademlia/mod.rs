@@ -6,6 +6,7 @@
 
 mod choose;
 mod full;
+mod history;
 mod inspect;
 mod judge;
 mod liars;
@@ -65,6 +66,7 @@ const MARKS: &[&str] = &[
     "peer-announced",
     "peers-found",
     "peers-told",
+    "read-after-put",
     "sample-told",
     "scrape-told",
     "secure-ids",

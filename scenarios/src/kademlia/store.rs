@@ -1,7 +1,7 @@
 //! What people do with the DHT: they put items and change them, several of them at once, announce torrents, and look for
 //! all of it; and what must come of that.
 //!
-//! - *never-put*: nothing is found that nobody put: value, target, sequence number; and no peer that nobody announced;
+//! - *never-put*: nothing is found that nobody put, and no peer that nobody announced;
 //! - *finds-stored*, *finds-peers*: what one of the closest nodes has is found, the newest of what they have: always
 //!   where nobody is dead, nothing is lost and two have it; else but for one time in a thousand, and but for as often as a
 //!   lookup misses all who have it;
@@ -9,18 +9,20 @@
 //!   store an item that cannot change;
 //! - *refusals*: nobody refuses but for a reason: 301 and 302, where several write.
 //!
-//! Who has what is known from the registers that are modelled by what has reached each node.
+//! Who has what is known from the registers that are modelled by what has reached each node. What callers may expect
+//! who know nothing of nodes is held against their own histories ([`super::history`]).
 
 use super::{
     World,
+    history::{Demand, Histories, LASTS, Misses},
     judge::{self, ENDS_WITHIN, Expected},
     probe::{Foreign, value},
-    register::word,
 };
 use holdfast_kademlia::{
     Event, Finished, Id, LookupId, PutRequest, Request, SignedPut,
     bencode::Raw,
     item::{self, SecretKey},
+    krpc::SIGNATURE_LEN,
 };
 use holdfast_sim::{
     check::Violation,
@@ -37,10 +39,6 @@ const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 /// Whoever is new in the overlay is not yet expected to be known.
 const KNOWN_AFTER: u64 = 180 * SECOND;
-/// What is looked for must be there for so long still.
-const LASTS: u64 = 15 * SECOND;
-/// Of the lookups that liars keep from the closest node, so many miss all that have a thing as well, at most.
-const ASTRAY: f64 = 0.2;
 /// Keys, and items that can change of each.
 const KEYS: usize = 3;
 const SALTS: [&[u8]; 3] = [b"", b"a", b"salt of some length"];
@@ -69,6 +67,8 @@ struct Task {
 #[derive(Debug)]
 enum What {
     Put {
+        /// Which of the puts under its target.
+        place: usize,
         is_mutable: bool,
         has_cas: bool,
     },
@@ -80,6 +80,8 @@ enum What {
         /// The newest of what the closest nodes have, and who has it.
         best: Option<i64>,
         holders: Vec<u32>,
+        /// What must be found after the puts that had ended when it began.
+        demand: Option<Demand>,
         /// What was found.
         found: Option<Option<i64>>,
     },
@@ -111,6 +113,13 @@ struct Tally {
 }
 
 impl Tally {
+    /// Takes in one, which may be missed with this probability.
+    fn add(&mut self, miss: f64, is_found: bool) {
+        self.wanted += 1;
+        self.expected += miss;
+        self.missed += u64::from(!is_found);
+    }
+
     fn check(&self, property: &'static str) -> Result<(), Violation> {
         if self.wanted == 0 {
             return Ok(());
@@ -134,27 +143,27 @@ pub struct Storage {
     /// Items that cannot change.
     values: Vec<(Id, PutRequest)>,
     torrents: Vec<Id>,
-    /// Words for target, sequence number and value of all that was ever given to a put.
-    written: BTreeSet<u64>,
+    pub histories: Histories,
     announced: BTreeSet<(Id, SocketAddrV4)>,
     tasks: BTreeMap<(u32, LookupId), Task>,
     items: Tally,
     peers: Tally,
-    /// How likely it is that a lookup goes astray, and that it misses one of the closest nodes. `None`: nothing is asked.
-    misses: Option<(f64, f64)>,
+    reads: Tally,
+    /// How often lookups miss what is there. `None`: nothing is asked.
+    misses: Option<Misses>,
     /// All live, nothing is lost.
     pub is_calm: bool,
-    /// Somebody lies.
-    pub has_liars: bool,
     /// Lookups that ended.
     pub ended: u64,
     /// Items and peers that were found.
     pub found: (u64, u64),
+    /// Gets that found what was put before they began, or something newer.
+    pub read: u64,
 }
 
 impl Storage {
-    /// Nobody has put anything yet.
-    pub fn new(seed: u64) -> Self {
+    /// Nobody has put anything yet at nodes that keep items for `lifetime`, nanoseconds.
+    pub fn new(seed: u64, lifetime: u64) -> Self {
         let mut draws = Draws::new(seed, Domain::Workload, 0);
         let keys = (0..KEYS).map(|_| {
             let mut secret = [0; 32];
@@ -176,35 +185,25 @@ impl Storage {
             writings: writings.collect(),
             values: Vec::new(),
             torrents: (0..TORRENTS).map(torrent).collect(),
-            written: BTreeSet::new(),
+            histories: Histories::new(lifetime),
             announced: BTreeSet::new(),
             tasks: BTreeMap::new(),
             items: Tally::default(),
             peers: Tally::default(),
+            reads: Tally::default(),
             misses: None,
             is_calm: false,
-            has_liars: false,
             ended: 0,
             found: (0, 0),
+            read: 0,
         }
     }
 
     /// From now on lookups come up to this. Where nobody lies, `floor` is how many miss all who have what they look for,
     /// but by missing each of them.
     pub fn expect(&mut self, expected: Option<Expected>, floor: f64) {
-        let floor = |miss: f64| match self.has_liars {
-            // Who is kept from the closest node is rarely kept from all who have a thing.
-            true => miss * ASTRAY,
-            false => floor,
-        };
-        self.misses = expected.map(|expected| {
-            let recall = if expected.recall > 0.0 {
-                expected.recall
-            } else {
-                0.5
-            };
-            (floor(expected.miss), (1.0 - recall).max(0.02))
-        });
+        let (has_liars, is_calm) = (self.histories.has_liars, self.is_calm);
+        self.misses = expected.map(|e| Misses::of(&e, floor, has_liars, is_calm));
     }
 
     /// Does one thing.
@@ -240,21 +239,19 @@ impl Storage {
     fn put(&mut self, world: &mut World, request: PutRequest) {
         let has_cas = request.mutable.as_ref().is_some_and(|m| m.cas.is_some());
         let is_mutable = request.mutable.is_some();
-        let what = What::Put {
-            is_mutable,
-            has_cas,
-        };
         let Ok(target) = Request::Put(request.clone()).target() else {
             return;
         };
-        let sequence = request.mutable.as_ref().map_or(-1, |m| m.sequence);
-        self.written
-            .insert(written(target, sequence, &request.value));
+        let what = What::Put {
+            place: self.histories.put(world.now(), target, &request),
+            is_mutable,
+            has_cas,
+        };
         if let Some(signed) = &request.mutable {
             world.adversary_mut().probes.learn(Foreign {
                 key: signed.key,
                 salt: signed.salt.clone(),
-                sequence,
+                sequence: signed.sequence,
                 value: request.value.clone(),
                 signature: signed.signature,
             });
@@ -402,6 +399,7 @@ impl Storage {
             target,
             best,
             holders: holders.map(|(other, _)| other).collect(),
+            demand: self.histories.demand(world.now(), target),
             found: None,
         };
         let request = Request::Get {
@@ -441,15 +439,12 @@ impl Storage {
                 lookup,
                 value,
                 version,
-            } => {
-                let sequence = version.map(|(sequence, _)| sequence);
-                self.hear_item((told.node, *lookup), value, sequence)
-            }
+            } => self.hear_item(told.at, (told.node, *lookup), value, *version),
             Event::Peers { lookup, peers } => self.hear_peers((told.node, *lookup), peers),
             Event::Finished(end) => match self.tasks.remove(&(told.node, end.lookup)) {
                 Some(task) => {
                     self.ended += 1;
-                    self.end(task, end, told.node, world)
+                    self.end(task, end, told, world)
                 }
                 None => Ok(()),
             },
@@ -460,9 +455,10 @@ impl Storage {
 
     fn hear_item(
         &mut self,
+        at: u64,
         of: (u32, LookupId),
         value: &[u8],
-        sequence: Option<i64>,
+        version: Option<(i64, [u8; SIGNATURE_LEN])>,
     ) -> Result<(), Violation> {
         let Some(Task {
             what: What::Get { target, found, .. },
@@ -471,11 +467,8 @@ impl Storage {
         else {
             return Ok(());
         };
-        let name = written(*target, sequence.unwrap_or(-1), value);
-        if !self.written.contains(&name) {
-            let message = format!("{target} is found at {sequence:?}, and nobody has put that");
-            return Err(Violation::new("never-put", message));
-        }
+        self.histories.told(at, *target, value, version)?;
+        let sequence = version.map(|(sequence, _)| sequence);
         if found.is_some_and(|before| before >= sequence) {
             let message = format!("{target} is told at {sequence:?} after {found:?}");
             return Err(Violation::new("never-put", message));
@@ -502,7 +495,7 @@ impl Storage {
                 SocketAddr::V6(_) => false,
             };
             // A liar may name anybody, but nobody at port 0.
-            if peer.port() == 0 || !(is_announced || self.has_liars) {
+            if peer.port() == 0 || !(is_announced || self.histories.has_liars) {
                 let message = format!("{peer} is told for {info_hash}, and was not announced");
                 return Err(Violation::new("never-put", message));
             }
@@ -518,51 +511,56 @@ impl Storage {
         &mut self,
         task: Task,
         end: &Finished<SocketAddrV4>,
-        node: u32,
+        told: &Ended,
         world: &World,
     ) -> Result<(), Violation> {
-        judge::check_end(node, end, world)?;
+        judge::check_end(told.node, end, world)?;
         let lives = |other: &&u32| {
             world.node(**other).is_some() && world.watch().began_at(**other) <= task.at
         };
-        let is_calm = self.is_calm;
-        let missed = self.misses.map(|(floor, miss)| {
-            move |holders: usize| match is_calm && holders > 1 {
-                true => 0.0,
-                false => (floor + miss.powi(holders as i32)).min(1.0),
-            }
-        });
+        let misses = self.misses;
         match task.what {
             What::Put {
+                place,
                 is_mutable,
                 has_cas,
-            } => self.check_put(end, is_mutable, has_cas),
+            } => {
+                self.check_put(end, is_mutable, has_cas)?;
+                self.histories.put_ended(told.at, place, end, world)
+            }
             What::Announce { .. } => {
                 self.check_refusals(end, &[])?;
                 self.check_asked(end)
             }
             What::Get {
+                target,
                 best,
                 holders,
+                demand,
                 found,
-                ..
             } => {
                 let holders = holders.iter().filter(lives).count();
-                if let Some(missed) = missed.filter(|_| holders > 0) {
-                    self.items.wanted += 1;
-                    self.items.expected += missed(holders);
+                if let Some(misses) = misses.filter(|_| holders > 0) {
                     let is_found = found.is_some_and(|found| found >= best);
-                    self.items.missed += u64::from(!is_found);
+                    self.items.add(misses.all(holders, 1.0), is_found);
+                }
+                if let (Some(misses), Some(demand)) = (misses, demand)
+                    && let Some(miss) = self
+                        .histories
+                        .miss(target, &demand, told.node, world, &misses)
+                {
+                    let is_met = demand.is_met(found);
+                    self.reads.add(miss, is_met);
+                    self.read += u64::from(is_met);
                 }
                 Ok(())
             }
             What::Peers { wanted, told, .. } => {
                 for (peer, holders) in wanted {
                     let holders = holders.iter().filter(lives).count();
-                    if let Some(missed) = missed.filter(|_| holders > 0) {
-                        self.peers.wanted += 1;
-                        self.peers.expected += missed(holders);
-                        self.peers.missed += u64::from(!told.contains(&peer));
+                    if let Some(misses) = misses.filter(|_| holders > 0) {
+                        let is_found = told.contains(&peer);
+                        self.peers.add(misses.all(holders, 1.0), is_found);
                     }
                 }
                 Ok(())
@@ -596,7 +594,7 @@ impl Storage {
     fn check_asked(&self, end: &Finished<SocketAddrV4>) -> Result<(), Violation> {
         let refused: u32 = end.refusals.iter().map(|(_, count)| *count).sum();
         let (asked, count) = ((end.stored + refused) as usize, end.closest.len());
-        if asked * 2 < count && !self.has_liars {
+        if asked * 2 < count && !self.histories.has_liars {
             let message = format!("{asked} of {count} were asked to store {}", end.target);
             return Err(Violation::new("put-stores", message));
         }
@@ -612,7 +610,7 @@ impl Storage {
         let is_reason = |number: i64| number == 0 || reasons.contains(&number);
         let mut refusals = end.refusals.iter();
         match refusals.find(|(number, _)| !is_reason(*number)) {
-            Some((number, count)) if !self.has_liars => {
+            Some((number, count)) if !self.histories.has_liars => {
                 let message = format!("{count} refuse {} with {number}", end.target);
                 Err(Violation::new("refusals", message))
             }
@@ -622,10 +620,10 @@ impl Storage {
 
     /// Whether what was found in a round is what could be; all have ended that should have.
     pub fn check(&mut self, world: &World) -> Result<(), Violation> {
-        let (items, peers) = (self.items, self.peers);
-        (self.items, self.peers) = Default::default();
-        items.check("finds-stored")?;
-        peers.check("finds-peers")?;
+        let take = std::mem::take::<Tally>;
+        take(&mut self.items).check("finds-stored")?;
+        take(&mut self.peers).check("finds-peers")?;
+        take(&mut self.reads).check("read-after-put")?;
         let now = world.now();
         self.tasks.retain(|(node, _), task| {
             world.node(*node).is_some() && world.watch().began_at(*node) <= task.at
@@ -640,10 +638,6 @@ impl Storage {
             None => Ok(()),
         }
     }
-}
-
-fn written(target: Id, sequence: i64, value: &[u8]) -> u64 {
-    word(&[target.as_bytes(), &sequence.to_be_bytes(), value])
 }
 
 #[cfg(test)]
@@ -664,27 +658,35 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_put_is_not_taken_for_found() {
-        let mut storage = Storage::new(1);
-        let target = Id::MAX;
-        storage.written.insert(written(target, 3, b"i1e"));
+    fn what_nobody_put_is_not_taken_for_found_and_nothing_older_is_told_later() {
+        let mut storage = Storage::new(1, u64::MAX);
+        let put = |storage: &mut Storage, sequence| {
+            let request = storage.sign(0, sequence, b"i1e".to_vec(), None);
+            let target = Request::Put(request.clone()).target().expect("an item");
+            storage.histories.put(0, target, &request);
+            let signature = request.mutable.map(|signed| signed.signature);
+            (target, Some((sequence, signature.expect("it is signed"))))
+        };
+        let (target, third) = put(&mut storage, 3);
+        let (_, second) = put(&mut storage, 2);
         let of = (0, LookupId(1));
         let what = What::Get {
             target,
             best: None,
             holders: Vec::new(),
+            demand: None,
             found: None,
         };
         storage.tasks.insert(of, Task { at: 0, what });
-        assert!(storage.hear_item(of, b"i1e", Some(3)).is_ok());
-        assert!(storage.hear_item(of, b"i1e", Some(3)).is_err(), "again");
-        assert!(storage.hear_item(of, b"i1e", Some(4)).is_err());
-        assert!(storage.hear_item(of, b"i2e", Some(3)).is_err());
+        assert!(storage.hear_item(1, of, b"i1e", third).is_ok());
+        assert!(storage.hear_item(1, of, b"i1e", third).is_err(), "again");
+        assert!(storage.hear_item(1, of, b"i1e", second).is_err(), "older");
+        assert!(storage.hear_item(1, of, b"i2e", third).is_err());
     }
 
     #[test]
     fn a_peer_that_nobody_announced_is_seen_but_among_liars() {
-        let mut storage = Storage::new(1);
+        let mut storage = Storage::new(1, u64::MAX);
         let info_hash = storage.torrents[0];
         let peer = |port| SocketAddrV4::new([1, 2, 3, 4].into(), port);
         storage.announced.insert((info_hash, peer(7)));
@@ -692,7 +694,7 @@ mod tests {
         let what = What::Announce { info_hash };
         storage.tasks.insert(of, Task { at: 0, what });
         let mut hear = |port, has_liars| {
-            storage.has_liars = has_liars;
+            storage.histories.has_liars = has_liars;
             storage.hear_peers(of, &[peer(port).into()]).is_ok()
         };
         assert!(hear(7, false) && !hear(8, false) && hear(8, true));

@@ -87,6 +87,7 @@ impl Run {
         inspector.checks_entry =
             chosen.trial.liars().is_none() && !matches!(chosen.trial, Trial::Comeback(_));
         let (_, longest) = judge::usual_hops(chosen.nodes, 0, chosen.config.k);
+        let storage = Storage::new(seed, chosen.config.items.lifetime);
         Run {
             world: Overlay::new(setup, liars, inspector),
             chosen,
@@ -96,7 +97,7 @@ impl Run {
             looked: BTreeMap::new(),
             asked: BTreeMap::new(),
             tally: Tally::default(),
-            storage: Storage::new(seed),
+            storage,
             ended: 0,
             marks: Marks::new(MARKS),
             longest,
@@ -383,14 +384,16 @@ impl Run {
                 let seed = self.world.seed();
                 let half = |node| Draws::new(seed, Domain::Target, key).nth(u64::from(node));
                 self.world.cut(|node| (half(node) & 1) as u8);
+                self.storage.histories.is_cut = true;
                 self.trade(all / 2, Mix::Write, None);
                 self.advance(minutes * MINUTE);
                 self.world.heal();
+                self.storage.histories.is_cut = false;
                 self.advance(16 * MINUTE);
                 self.trade(all, Mix::Read, changing(50));
             }
             Stores::Liars(percent, lies) => {
-                self.storage.has_liars = true;
+                self.storage.histories.has_liars = true;
                 let expected = || Some(judge::among_liars(&chosen, *percent, lies));
                 self.look(ASKERS as u32 * 2, None);
                 self.trade(all, Mix::Write, expected());
@@ -609,6 +612,7 @@ impl Run {
         let (items, peers) = self.storage.found;
         hit(items > 0, "item-found");
         hit(peers > 0, "peers-found");
+        hit(self.storage.read > 0, "read-after-put");
         for lie in self.world.adversary().told.keys() {
             hit(true, &format!("lie-{}", lie.name()));
         }

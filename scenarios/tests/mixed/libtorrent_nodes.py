@@ -39,14 +39,24 @@ def expanded(seed):
     return bytes(key)
 
 
-def wait(session, kind, matches):
+def wait_all(session, kind, matches):
+    """The next alerts, one at least, or none after a time."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         session.wait_for_alert(100)
-        for alert in session.pop_alerts():
-            if isinstance(alert, kind) and matches(alert):
-                return alert
-    return None
+        found = [alert for alert in session.pop_alerts() if isinstance(alert, kind) and matches(alert)]
+        if found:
+            return found
+    return []
+
+
+def wait(session, kind, matches):
+    return next(iter(wait_all(session, kind, matches)), None)
+
+
+def listens(session):
+    """How many sockets it has, of which each is a node of the DHT (BEP 45)."""
+    return len(session.get_settings()["listen_interfaces"].split(","))
 
 
 def resident():
@@ -89,9 +99,13 @@ class Network:
         counts = []
         for session in self.sessions:
             session.post_dht_stats()
-            stats = wait(session, lt.dht_stats_alert, lambda alert: True)
-            table = stats.routing_table if stats else []
-            counts.append(sum(bucket["num_nodes"] for bucket in table))
+            tables = []
+            while len(tables) < listens(session):
+                stats = wait_all(session, lt.dht_stats_alert, lambda alert: True)
+                if not stats:
+                    break
+                tables += [sum(bucket["num_nodes"] for bucket in alert.routing_table) for alert in stats]
+            counts.append(min(tables, default=0))
         return {"counts": counts}
 
     def put(self, node, text):
@@ -136,10 +150,16 @@ class Network:
         session = self.sessions[node]
         info_hash = lt.sha1_hash(bytes.fromhex(info_hash))
         session.dht_get_peers(info_hash)
-        found = wait(session, lt.dht_get_peers_reply_alert, lambda alert: alert.info_hash == info_hash)
-        peers = found.peers() if found else []
-        return {"peers": [f"{host}:{port}" for host, port in peers]}
-
+        peers, families = set(), set()
+        # Each of its nodes tells for itself.
+        while len(families) < listens(session):
+            found = wait_all(session, lt.dht_get_peers_reply_alert, lambda alert: alert.info_hash == info_hash)
+            if not found:
+                break
+            for host, port in (peer for alert in found for peer in alert.peers()):
+                families.add(":" in host)
+                peers.add(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        return {"peers": sorted(peers)}
 
     def look_up(self, count, callers):
         """Looks for items that nobody has: so many, of which so many at a time, from one session after another."""

@@ -1,6 +1,8 @@
-//! One network of three kinds of nodes: ours, libtorrent's and bittorrent-dht's. What one kind stores, every kind finds.
+//! Networks of several kinds of nodes: ours, libtorrent's and bittorrent-dht's. What one kind stores, every kind finds.
 //!
-//! All are on addresses of loopback, each on one of its own, and know of nobody else.
+//! All are on loopback and know of nobody else: in IPv4 each on an address of its own; in IPv6, where loopback has one
+//! address, each on a port of its own; and nodes of both families at once. bittorrent-dht is in the networks of IPv4
+//! alone, since it has no BEP 32: it knows no `nodes6`, and its socket is one of IPv4.
 // This test starts processes.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -13,12 +15,12 @@ use holdfast_kademlia::{
     item::{SecretKey, mutable_target},
     limiter::RateLimits,
 };
-use holdfast_peers::{Dht, DhtHandle, LocalNode, NewItem, Settings};
+use holdfast_peers::{Dht, DhtHandle, FamilyStatus, LocalNode, NewItem, Settings};
 use serde_json::{Value, json};
 use std::{
     fmt,
     io::Write,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
     num::NonZeroU16,
     path::PathBuf,
     time::Duration,
@@ -31,6 +33,48 @@ const THEIRS: usize = 5;
 /// How long anything is tried before the test fails: datagrams get lost, and clients wait for answers that do not come.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// In which DHTs the nodes of a network are, which know nothing of each other (BEP 32).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Families {
+    V4,
+    V6,
+    Both,
+}
+
+impl Families {
+    fn has_v4(self) -> bool {
+        self != Families::V6
+    }
+
+    fn has_v6(self) -> bool {
+        self != Families::V4
+    }
+
+    fn count(self) -> usize {
+        usize::from(self.has_v4()) + usize::from(self.has_v6())
+    }
+
+    /// The addresses of node `n`, from 1, of a kind.
+    fn addresses(self, kind: u8, n: u8) -> Vec<IpAddr> {
+        let v4 = self.has_v4().then_some(Ipv4Addr::new(127, 0, kind, n));
+        let v6 = self.has_v6().then_some(Ipv6Addr::LOCALHOST);
+        v4.map(IpAddr::from)
+            .into_iter()
+            .chain(v6.map(IpAddr::from))
+            .collect()
+    }
+}
+
+impl fmt::Display for Families {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Families::V4 => "in IPv4",
+            Families::V6 => "in IPv6",
+            Families::Both => "in both families",
+        })
+    }
+}
+
 /// Who is asked.
 enum Kind {
     Ours(DhtHandle),
@@ -41,6 +85,7 @@ enum Kind {
 struct Network {
     runtime: Runtime,
     host: Host,
+    families: Families,
     kinds: Vec<Kind>,
     _folder: tempfile::TempDir,
 }
@@ -55,22 +100,26 @@ impl fmt::Display for Kind {
 }
 
 impl Network {
-    fn new() -> Network {
+    fn new(families: Families) -> Network {
         let folder = tempfile::tempdir().expect("a folder");
         let runtime = Runtime::new().expect("a runtime");
         let host = tokio_host::host(folder.path().to_owned(), runtime.handle().clone());
         let mut settings = Settings {
-            nodes: (1..=OURS as u8).map(local).collect(),
+            nodes: (1..=OURS as u8).map(|n| local(families, n)).collect(),
             ..Settings::default()
         };
         settings.config.rates = RateLimits::NONE;
+        // The ids of those on loopback are whatever they like, and of one network there may be as many as there are:
+        // both rules are in force, and make an exception for local addresses (BEP 42).
+        settings.config.secure_ids = true;
         let ours = runtime.block_on(Dht::start(&host, settings));
         let ours = ours.expect("loopback has ports");
-        ours.join(vec![ours.addresses(0)[0].expect("in IPv4")])
-            .expect("it runs");
+        let first = ours.addresses(0).into_iter().flatten().collect();
+        ours.join(first).expect("it runs");
         Network {
             runtime,
             host,
+            families,
             kinds: vec![Kind::Ours(ours)],
             _folder: folder,
         }
@@ -83,15 +132,21 @@ impl Network {
         }
     }
 
-    /// Adds nodes of another kind, at addresses of this network, and waits until all know others.
-    fn add(&mut self, mut foreign: Foreign, network: u8) {
-        let address = |n| format!("127.0.{network}.{n}:0");
-        let addresses: Vec<String> = (1..=THEIRS).map(address).collect();
+    /// Adds nodes of another kind, and waits until all know others.
+    fn add(&mut self, mut foreign: Foreign) {
+        let kind = self.kinds.len() as u8 + 1;
+        let listen = |n| {
+            let all = self.families.addresses(kind, n).into_iter();
+            let all = all.map(|ip| SocketAddr::new(ip, 0).to_string());
+            all.collect::<Vec<_>>().join(",")
+        };
+        let addresses: Vec<String> = (1..=THEIRS as u8).map(listen).collect();
         foreign.ask(json!({"do": "start", "addresses": addresses}));
         for node in 0..3 {
-            let seed = self.ours().addresses(node)[0].expect("in IPv4");
-            let (host, port) = (seed.ip().to_string(), seed.port());
-            foreign.ask(json!({"do": "join", "host": host, "port": port}));
+            for seed in self.ours().addresses(node).into_iter().flatten() {
+                let (host, port) = (seed.ip().to_string(), seed.port());
+                foreign.ask(json!({"do": "join", "host": host, "port": port}));
+            }
         }
         let name = foreign.name;
         self.until(&format!("nodes of {name} know others"), |_| {
@@ -138,11 +193,18 @@ impl Network {
     }
 }
 
-fn local(n: u8) -> LocalNode {
-    LocalNode {
-        v4: Some(SocketAddrV4::new(Ipv4Addr::new(127, 0, 1, n), 0)),
+fn local(families: Families, n: u8) -> LocalNode {
+    let mut node = LocalNode {
+        v4: None,
         ..LocalNode::default()
+    };
+    for ip in families.addresses(1, n) {
+        match ip {
+            IpAddr::V4(ip) => node.v4 = Some(SocketAddrV4::new(ip, 0)),
+            IpAddr::V6(ip) => node.v6 = Some(SocketAddrV6::new(ip, 0, 0, 0)),
+        }
     }
+    node
 }
 
 /// The second node of a kind stores, the fourth finds: never the same one.
@@ -278,25 +340,66 @@ fn text(value: &[u8]) -> Option<String> {
     Some(value.split_once(':')?.1.to_owned())
 }
 
+/// Nodes of libtorrent's, where they are installed.
+fn libtorrent(families: Families) -> Option<Foreign> {
+    let home = std::env::var_os("HOLDFAST_LIBTORRENT").map(PathBuf::from);
+    if home.is_none() {
+        skip(&format!(
+            "a network with libtorrent {families}: HOLDFAST_LIBTORRENT does not name it"
+        ));
+    }
+    home.as_deref().map(Foreign::libtorrent)
+}
+
+/// Nodes of bittorrent-dht's, where it is installed.
+fn bittorrent_dht() -> Option<Foreign> {
+    let home = std::env::var_os("HOLDFAST_BITTORRENT_DHT").map(PathBuf::from);
+    if home.is_none() {
+        skip("a network with bittorrent-dht: HOLDFAST_BITTORRENT_DHT does not name it");
+    }
+    home.as_deref().map(Foreign::bittorrent_dht)
+}
+
+/// Whether this machine has IPv6, at least to talk to itself.
+fn has_ipv6(families: Families) -> bool {
+    match UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Ok(_) => true,
+        Err(error) => {
+            skip(&format!(
+                "a network {families}: [::1] cannot be bound: {error}"
+            ));
+            false
+        }
+    }
+}
+
 #[test]
 fn what_one_kind_stores_every_kind_finds() {
-    let python = std::env::var_os("HOLDFAST_LIBTORRENT").map(PathBuf::from);
-    let node = std::env::var_os("HOLDFAST_BITTORRENT_DHT").map(PathBuf::from);
-    let mut foreign = Vec::new();
-    match python {
-        Some(home) => foreign.push(Foreign::libtorrent(&home)),
-        None => skip("a network with libtorrent: HOLDFAST_LIBTORRENT does not name it"),
+    let families = Families::V4;
+    check(families, [libtorrent(families), bittorrent_dht()]);
+}
+
+#[test]
+fn what_one_kind_stores_every_kind_finds_in_ipv6() {
+    let families = Families::V6;
+    if has_ipv6(families) {
+        check(families, [libtorrent(families)]);
     }
-    match node {
-        Some(home) => foreign.push(Foreign::bittorrent_dht(&home)),
-        None => skip("a network with bittorrent-dht: HOLDFAST_BITTORRENT_DHT does not name it"),
+}
+
+/// Both kinds are asked what they know in the other family too (BEP 32, `want`), and announce themselves in both.
+#[test]
+fn what_one_kind_stores_every_kind_finds_in_both_families() {
+    let families = Families::Both;
+    if has_ipv6(families) {
+        check(families, [libtorrent(families)]);
     }
-    if foreign.is_empty() {
-        return;
-    }
-    let mut network = Network::new();
-    for (place, foreign) in (2..).zip(foreign) {
-        network.add(foreign, place);
+}
+
+fn check(families: Families, foreign: impl IntoIterator<Item = Option<Foreign>>) {
+    let mut network = Network::new(families);
+    for foreign in foreign.into_iter().flatten() {
+        network.add(foreign);
     }
     let kinds = network.kinds.len();
     for writer in 0..kinds {
@@ -336,23 +439,36 @@ fn what_one_kind_stores_every_kind_finds() {
         network.until_of(writer, "a peer is announced", |runtime, kind| {
             kind.announce(runtime, info_hash, port)
         });
-        let peer = SocketAddr::from(([127, 0, writer as u8 + 1, WRITER as u8 + 1], port));
+        let announced = families.addresses(writer as u8 + 1, WRITER as u8 + 1);
+        let announced = announced.into_iter().map(|ip| SocketAddr::new(ip, port));
+        let announced: Vec<SocketAddr> = announced.collect();
         for reader in 0..kinds {
-            let what = format!("the peer of {name} is found: {peer}");
+            let what = format!("the peer of {name} is found: {announced:?}");
             network.until_of(reader, &what, |runtime, kind| {
-                kind.peers(runtime, info_hash).contains(&peer).then_some(())
+                let found = kind.peers(runtime, info_hash);
+                let is_found = |peer| found.contains(peer);
+                announced.iter().all(is_found).then_some(())
             });
         }
     }
     // Theirs stand in our tables, and what they store in our nodes: they were no guests.
     let status = network.runtime.block_on(network.ours().status());
     let status = status.expect("it runs");
-    let items: usize = status.nodes.iter().map(|node| node.families[0].items).sum();
-    assert!(items > 0, "{status:?}");
+    for family in 0..families.count() {
+        let stored = |count: fn(&FamilyStatus) -> usize| -> usize {
+            let all = status.nodes.iter().map(|node| &node.families[family]);
+            all.map(count).sum()
+        };
+        assert!(stored(|f| f.items) > 0, "{status:?}");
+        assert!(stored(|f| f.torrents) > 0, "{status:?}");
+    }
     let target = Id::MAX;
     let find = network.ours().run(0, Request::FindNode { target });
     let found = network.runtime.block_on(find).expect("it ends");
-    assert_eq!(found.reports[0].closest.len(), 8);
+    assert_eq!(found.reports.len(), families.count());
+    for report in &found.reports {
+        assert_eq!(report.closest.len(), 8, "{report:?}");
+    }
 }
 
 /// Says that a test did not run, and where `cargo xtask test` reads it.

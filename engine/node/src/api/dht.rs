@@ -6,9 +6,9 @@ use crate::{
     wire::{
         Value,
         dht::{
-            DhtAnnounceRequest, DhtItemReply, DhtKeptReply, DhtLookupReply, DhtNodesReply,
-            DhtPeersReply, DhtPutRequest, DhtRefusal, DhtSample, DhtSamplesReply, DhtSigned,
-            DhtStatusReply, DhtStoredReply,
+            DhtAnnounceRequest, DhtFamily, DhtItemReply, DhtKeptReply, DhtLookupReply,
+            DhtNodesReply, DhtPeersReply, DhtPutRequest, DhtRefusal, DhtSample, DhtSamplesReply,
+            DhtSigned, DhtStatusReply, DhtStoredReply,
         },
     },
 };
@@ -17,11 +17,9 @@ use holdfast_kademlia::{
     bencode::{Decoder, Value as Bencode},
     item::SALT_LIMIT_BYTES,
 };
-use holdfast_peers::{DhtError, DhtHandle, KeptKind, NewItem, Outcome};
+use holdfast_peers::{DhtError, DhtHandle, KeptKind, NewItem, Outcome, Via};
 use http::{Response, StatusCode};
-
-/// The only local node.
-const NODE: usize = 0;
+use std::collections::BTreeSet;
 
 /// What a failed call means: whether something may have been stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,11 +33,13 @@ impl Api {
         Query::parse(call.head.uri.query())?.finish()?;
         let dht = self.dht()?;
         let status = dht.status().await.map_err(unfound)?;
-        let node = status.nodes.into_iter().next();
-        let node = node.ok_or_else(|| unfound(DhtError::NoSuchNode(NODE)))?;
+        let families = status.nodes.iter().flat_map(|node| {
+            let families = node.families.iter();
+            families.map(|family| DhtFamily::new(node.id, family))
+        });
         Ok(json_reply(&DhtStatusReply {
-            id: node.id,
-            families: node.families.iter().map(Into::into).collect(),
+            id: dht.id(0),
+            families: families.collect(),
             traffic: (&status.traffic).into(),
             lookups: status.lookups as u64,
             kept: status.kept as u64,
@@ -48,7 +48,14 @@ impl Api {
 
     pub(super) async fn dht_nodes(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
         Query::parse(call.head.uri.query())?.finish()?;
-        let contacts = self.dht()?.contacts(NODE).await.map_err(unfound)?;
+        let dht = self.dht()?;
+        // One that several nodes of this host know is told once.
+        let mut nodes = BTreeSet::new();
+        let mut contacts = Vec::new();
+        for node in 0..dht.nodes() {
+            let known = dht.contacts(node).await.map_err(unfound)?;
+            contacts.extend(known.into_iter().filter(|contact| nodes.insert(*contact)));
+        }
         let nodes = contacts.into_iter().map(Into::into).collect();
         Ok(json_reply(&DhtNodesReply { nodes }))
     }
@@ -56,7 +63,7 @@ impl Api {
     pub(super) async fn dht_lookup(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
         let target = target(&call)?;
         Query::parse(call.head.uri.query())?.finish()?;
-        let outcome = self.dht()?.lookup(NODE, target).await.map_err(unfound)?;
+        let outcome = self.dht_find(Request::FindNode { target }).await?;
         Ok(json_reply(&DhtLookupReply {
             target,
             reports: outcome.reports.iter().map(Into::into).collect(),
@@ -77,7 +84,7 @@ impl Api {
             salt: salt.to_vec(),
             is_mutable: false,
         };
-        let outcome = self.dht()?.run(NODE, request).await.map_err(unfound)?;
+        let outcome = self.dht_find(request).await?;
         let Some(item) = outcome.item else {
             let replies: u32 = outcome.reports.iter().map(|report| report.replies).sum();
             let detail = format!("none of the {replies} nodes that answered has the item {target}");
@@ -104,8 +111,11 @@ impl Api {
     pub(super) async fn dht_peers(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
         let info_hash = target(&call)?;
         Query::parse(call.head.uri.query())?.finish()?;
-        let found = self.dht()?.get_peers(NODE, info_hash).await;
-        let peers = found.map_err(unfound)?.peers;
+        let request = Request::GetPeers {
+            info_hash,
+            no_seeds: false,
+        };
+        let peers = self.dht_find(request).await?.peers;
         Ok(json_reply(&DhtPeersReply { info_hash, peers }))
     }
 
@@ -127,7 +137,7 @@ impl Api {
     pub(super) async fn dht_samples(&self, call: Call<'_>) -> Result<Response<ReplyBody>, Problem> {
         let target = target(&call)?;
         Query::parse(call.head.uri.query())?.finish()?;
-        let outcome = self.dht()?.sample(NODE, target).await.map_err(unfound)?;
+        let outcome = self.dht_find(Request::Sample { target }).await?;
         let samples = outcome.samples.into_iter().map(|sample| DhtSample {
             from: sample.from.into(),
             info_hashes: sample.ids,
@@ -166,7 +176,7 @@ impl Api {
     ) -> Result<Response<ReplyBody>, Problem> {
         let target = target(&call)?;
         Query::parse(call.head.uri.query())?.finish()?;
-        let was_kept = self.dht()?.forget(NODE, kind, target).await;
+        let was_kept = self.dht()?.forget_via(Via::Each, kind, target).await;
         if !was_kept.map_err(unfound)? {
             let detail = format!("{target} is not kept");
             return Err(Problem::new(ProblemKind::NotFound, detail));
@@ -176,15 +186,27 @@ impl Api {
         Ok(response)
     }
 
+    /// Looks for something, through whichever address others answer.
+    async fn dht_find(&self, request: Request) -> Result<Outcome, Problem> {
+        let found = self.dht()?.run_via(Via::Any, request).await;
+        found.map_err(unfound)
+    }
+
+    /// Stores something: who is a peer of a torrent is so at each address of this host, and an item is the same from
+    /// whichever (BEP 45).
     async fn dht_store(
         &self,
         request: Request,
         keep: bool,
     ) -> Result<Response<ReplyBody>, Problem> {
         let dht = self.dht()?;
+        let via = match request {
+            Request::Announce { .. } => Via::Each,
+            _ => Via::Any,
+        };
         let stored = match keep {
-            true => dht.keep(NODE, request).await,
-            false => dht.run(NODE, request).await,
+            true => dht.keep_via(via, request).await,
+            false => dht.run_via(via, request).await,
         };
         let outcome = stored.map_err(unstored)?;
         Ok(json_reply(&stored_reply(&outcome)))
@@ -274,7 +296,9 @@ fn problem(error: DhtError, asked: Asked) -> Problem {
         DhtError::TimedOut => ProblemKind::ReadTimeout,
         DhtError::Stopped => ProblemKind::Unavailable,
         DhtError::KeepsEnough => ProblemKind::QuotaReached,
-        DhtError::NoSuchNode(_) | DhtError::NotKept => ProblemKind::Internal,
+        DhtError::NoSuchNode(_) | DhtError::TooManyNodes | DhtError::NotKept => {
+            ProblemKind::Internal
+        }
     };
     Problem::new(kind, error.to_string())
 }

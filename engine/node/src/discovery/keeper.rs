@@ -3,7 +3,7 @@
 use super::{
     Addresses, ClusterSecret, ItemName, LookError, Roster, RosterError, SignError, SignedRoster,
     Unusable,
-    look::{NODE, load, look},
+    look::{load, look},
     resolve::{DiscoveryError, key_of, save},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 use holdfast_host::{Host, UnixTime};
 use holdfast_kademlia::{PutRequest, Request, SignedPut};
 use holdfast_kv::Kv;
-use holdfast_peers::{DhtError, DhtHandle, Outcome};
+use holdfast_peers::{DhtError, DhtHandle, Outcome, Via};
 use holdfast_replica::ReplicaHandle;
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 use std::{
@@ -425,7 +425,7 @@ impl Keeper {
                 cas,
             }),
         });
-        self.dht.run(NODE, request).await
+        self.dht.run_via(Via::Any, request).await
     }
 }
 

@@ -3,11 +3,9 @@
 use super::{ItemName, RosterError, SignedRoster};
 use holdfast_host::{Disk, read_file};
 use holdfast_kademlia::Request;
-use holdfast_peers::{DhtError, DhtHandle};
+use holdfast_peers::{DhtError, DhtHandle, Via};
 use std::{io, path::Path};
 
-/// The node's only place in the DHT.
-pub(super) const NODE: usize = 0;
 /// Longest file with a signed list: an item, and what bencode puts around it.
 const MAX_FILE_BYTES: u64 = 2 << 10;
 
@@ -46,7 +44,7 @@ pub(super) async fn look(dht: &DhtHandle, name: &ItemName) -> Result<SignedRoste
         salt: name.salt.as_bytes().to_vec(),
         is_mutable: true,
     };
-    let outcome = dht.run(NODE, request).await?;
+    let outcome = dht.run_via(Via::Any, request).await?;
     let found = outcome
         .item
         .and_then(|item| Some((item.value, item.version?)));

@@ -16,9 +16,9 @@ use std::{net::SocketAddr, num::NonZeroU16, time::Duration};
 /// How the node fares in the DHT.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DhtStatusReply {
-    /// Its id.
+    /// Its id, at its first address.
     pub id: Id,
-    /// In each address family that it is in.
+    /// In each address family that it is in, and at each of its addresses.
     pub families: Vec<DhtFamily>,
     /// What went in and out since the start.
     pub traffic: DhtTraffic,
@@ -33,6 +33,8 @@ pub struct DhtStatusReply {
 pub struct DhtFamily {
     /// `ipv4` or `ipv6`.
     pub family: String,
+    /// Its id there: each further address has one of its own (BEP 45).
+    pub id: Id,
     /// Where it listens.
     pub address: SocketAddr,
     /// Contacts that answered in the last quarter of an hour.
@@ -401,11 +403,13 @@ impl From<&Report> for DhtReport {
     }
 }
 
-impl From<&FamilyStatus> for DhtFamily {
-    fn from(status: &FamilyStatus) -> Self {
+impl DhtFamily {
+    /// Of a node with this id.
+    pub fn new(id: Id, status: &FamilyStatus) -> Self {
         let table = &status.table;
         DhtFamily {
             family: family(status.family),
+            id,
             address: status.address,
             good: table.good as u64,
             questionable: table.questionable as u64,

@@ -1,7 +1,7 @@
 //! The DHT through the interface: what a node finds and stores among others.
 
 use crate::node::{TestNode, wait_for};
-use holdfast_kademlia::{item::SecretKey, limiter::RateLimits};
+use holdfast_kademlia::{Id, item::SecretKey, limiter::RateLimits};
 use holdfast_node::{
     client::{Client, ClientConfig},
     config::NodeConfig,
@@ -12,7 +12,10 @@ use holdfast_node::{
 };
 use holdfast_peers::{Dht, DhtHandle, LocalNode, NewItem, Settings};
 use serde_json::json;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+};
 
 /// Makes a node one of the DHT, on loopback.
 pub fn enable(config: &mut NodeConfig) {
@@ -81,6 +84,37 @@ fn what_is_stored_through_a_node_is_found_by_others_and_the_other_way_round() {
     // Without its salt nobody can check it.
     node.get(&format!("/v1/dht/items/{target}"))
         .expect_problem(404, "not-found");
+}
+
+#[test]
+fn a_host_with_several_addresses_is_a_peer_at_each() {
+    let node = TestNode::start_with(|config| {
+        enable(config);
+        config.dht.listen.set_ip([127, 0, 14, 1].into());
+        let also = [2, 3].map(|n| SocketAddr::from(([127, 0, 14, n], 0)));
+        config.dht.also = also.to_vec();
+    });
+    let network = network(&node);
+    let status = node.get("/v1/dht").expect_json();
+    let families = status["families"].as_array().expect("a list");
+    let ids: BTreeSet<&str> = families.iter().filter_map(|f| f["id"].as_str()).collect();
+    assert_eq!((families.len(), ids.len()), (3, 3), "{status}");
+    assert_eq!(families[0]["id"], status["id"]);
+    let torrent = Id::new([7; 20]);
+    let peers = format!("/v1/dht/peers/{torrent}");
+    let stored = node.post(&peers, r#"{"port": 4242, "keep": true}"#);
+    let stored = stored.expect_json();
+    assert!(stored["stored"].as_u64() >= Some(24), "{stored}");
+    let found = node.runtime.block_on(network.get_peers(5, torrent));
+    let expected = [1, 2, 3].map(|n| SocketAddr::from(([127, 0, 14, n], 4242)));
+    assert_eq!(found.expect("it ends").peers, expected);
+    let kept = node.get("/v1/dht/kept").expect_json();
+    assert_eq!(kept["kept"].as_array().map(Vec::len), Some(3), "{kept}");
+    let known = node.get("/v1/dht/nodes").expect_json();
+    let known = known["nodes"].as_array().expect("a list").iter();
+    let known: Vec<_> = known.map(|node| node.to_string()).collect();
+    let once: BTreeSet<_> = known.iter().collect();
+    assert_eq!(known.len(), once.len(), "each is told once");
 }
 
 #[test]

@@ -127,6 +127,10 @@ pub enum Mutant {
     LastItemTold,
     /// What is to be stored is stored at the closest node alone.
     StoredAtOne,
+    /// What is to be stored is stored at the first k nodes that have answered, however far they are.
+    StoredAtFirst,
+    /// A node that refuses to store something is counted among those that have stored it.
+    RefusalCounted,
     /// A table that was saved is taken though its checksum does not match.
     TableUnchecked,
     /// One of what a node stores.

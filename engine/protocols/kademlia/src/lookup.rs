@@ -475,6 +475,16 @@ impl<A: Endpoint> Lookup<A> {
         answered
     }
 
+    /// The nodes that have answered first.
+    fn first(&self, config: &Config) -> Vec<&Candidate<A>> {
+        let all = self.paths.iter().flatten();
+        let mut answered: Vec<&Candidate<A>> = all.filter(|c| c.state == State::Answered).collect();
+        let after = |step: u16| self.steps[usize::from(step)].answered_after;
+        answered.sort_by_key(|candidate| candidate.step.and_then(after));
+        answered.truncate(config.k);
+        answered
+    }
+
     /// Somebody has refused to store something, and gave this number.
     pub fn refused(&mut self, number: i64) {
         match self.refusals.iter_mut().find(|(known, _)| *known == number) {
@@ -512,7 +522,11 @@ impl<A: Endpoint> Lookup<A> {
             true => 1,
             false => config.k,
         };
-        let closest = self.closest(config).into_iter().take(most);
+        let closest = match Mutant::StoredAtFirst.is_in(config.mutant) {
+            true => self.first(config),
+            false => self.closest(config),
+        };
+        let closest = closest.into_iter().take(most);
         closest.map(|c| (c.contact, c.token.clone())).collect()
     }
 

@@ -175,20 +175,34 @@ impl<A: Endpoint> Node<A> {
         rng: &mut dyn RngCore,
         out: &mut Outbox<A>,
     ) -> Result<LookupId, Refused> {
+        self.start_with(now, request, &[], rng, out)
+    }
+
+    /// The same, with contacts that somebody else knows, beside those of the own table: rumours like all that is named,
+    /// until they answer. So a lookup of one address of a host is where that of another was (BEP 45, "Multi addresses
+    /// announce_peer").
+    pub fn start_with(
+        &mut self,
+        now: Nanos,
+        request: Request,
+        named: &[Contact<A>],
+        rng: &mut dyn RngCore,
+        out: &mut Outbox<A>,
+    ) -> Result<LookupId, Refused> {
         let asked = self.lookups.iter().filter(|(why, _)| *why == Why::Asked);
         if asked.count() >= self.config.lookups {
             return Err(Refused::Busy);
         }
         let target = request.target().map_err(Refused::Invalid)?;
-        Ok(self.begin(now, Why::Asked, target, request, rng, out))
+        Ok(self.begin(now, Why::Asked, (target, request), named, rng, out))
     }
 
     pub(crate) fn begin(
         &mut self,
         now: Nanos,
         why: Why,
-        target: Id,
-        request: Request,
+        (target, request): (Id, Request),
+        named: &[Contact<A>],
         rng: &mut dyn RngCore,
         out: &mut Outbox<A>,
     ) -> LookupId {
@@ -212,6 +226,9 @@ impl<A: Endpoint> Node<A> {
                 .closest(target, count, true, &config, &mut contacts);
         }
         lookup.begin_with(&contacts, &config);
+        let named = named.iter().filter(|contact| contact.id != self.id);
+        let named: Vec<_> = named.copied().take(count).collect();
+        lookup.begin_with(&named, &config);
         out.contacts = contacts;
         if self.lookups.len() == self.lookups.capacity() {
             // Most nodes have one at a time, and a lookup is large.
@@ -452,8 +469,9 @@ impl<A: Endpoint> Node<A> {
         self.proven.add(now, from, self.config.proven);
         match rpc.purpose {
             Purpose::Store(lookup) => {
-                let number = error.code.number();
-                self.store_ended(now, lookup, Some(number), rng, out);
+                let is_counted = Mutant::RefusalCounted.is_in(mutant);
+                let number = (!is_counted).then(|| error.code.number());
+                self.store_ended(now, lookup, number, rng, out);
             }
             _ => self.lost(now, rpc, rng, out),
         }

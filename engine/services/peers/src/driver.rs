@@ -1,12 +1,13 @@
 //! The task: one turn looks at whatever may have something, and no turn is longer than its bounds.
 
 mod lookups;
+mod turns;
 
 use crate::{
-    Mutant, NodeContact, Settings, Status, Traffic,
+    Mutant, NodeContact, Settings, Status, Traffic, Via,
     direct::{Direct, Parcel},
     handle::{Command, DhtError},
-    kept::Kept,
+    kept::{ANY, Kept},
     local::{Half, Local, Outboxes, Side},
     pending::Pending,
     ready::Ready,
@@ -62,6 +63,8 @@ pub(crate) struct Driver {
     wakes: BTreeSet<(Nanos, u32)>,
     touched: Vec<u32>,
     pending: BTreeMap<u64, Pending>,
+    /// What the next of several nodes is to do, and when.
+    spaced: BTreeMap<(Nanos, u64), Pending>,
     next_number: u64,
     patience: Nanos,
     sweep_at: Nanos,
@@ -101,6 +104,7 @@ impl Driver {
             wakes: BTreeSet::new(),
             touched: Vec::new(),
             pending: BTreeMap::new(),
+            spaced: BTreeMap::new(),
             next_number: 0,
             patience: nanos(settings.patience),
             sweep_at: Nanos::MAX,
@@ -225,6 +229,7 @@ impl Driver {
             .min(first(&self.faulty))
             .min(self.kept.due())
             .min(deadline)
+            .min(self.spaced.keys().next().map_or(Nanos::MAX, |(at, _)| *at))
             .min(self.sweep_at)
             .min(saves)
     }
@@ -248,6 +253,7 @@ impl Driver {
         while let Some((key, request)) = self.kept.take_due(now, &mut self.rng) {
             self.renew(now, key, request);
         }
+        self.take_turns(now);
         // The oldest stand first, and all have the same patience.
         while let Some(entry) = self.pending.first_entry()
             && entry.get().deadline <= now
@@ -426,7 +432,7 @@ impl Driver {
                 let _ = reply.send(Status {
                     nodes: self.locals.iter().map(|local| local.status(now)).collect(),
                     traffic: self.traffic,
-                    lookups: self.pending.len(),
+                    lookups: self.pending.len() + self.spaced.len(),
                     kept: self.kept.len(),
                 });
             }
@@ -437,8 +443,21 @@ impl Driver {
             Command::Kept(reply) => {
                 let _ = reply.send(self.kept.status(now));
             }
-            Command::Forget(key, reply) => {
-                let _ = reply.send(self.kept.remove(key));
+            Command::Forget(via, kind, target, reply) => {
+                let keepers: Vec<u32> = match via {
+                    Via::Node(node) => u32::try_from(node).into_iter().collect(),
+                    Via::Any => vec![ANY],
+                    Via::Each => (0..self.locals.len() as u32).chain([ANY]).collect(),
+                };
+                if via == Via::Each {
+                    let all = self.pending.values_mut().chain(self.spaced.values_mut());
+                    all.for_each(|pending| pending.forget(kind, target));
+                }
+                let mut was_kept = false;
+                for keeper in keepers {
+                    was_kept |= self.kept.remove((keeper, kind, target));
+                }
+                let _ = reply.send(was_kept);
             }
             // Taken by the turn.
             Command::Stop(_) => {}

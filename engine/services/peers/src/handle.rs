@@ -1,5 +1,5 @@
 use crate::{
-    KeptKind, KeptStatus, MAX_KEPT, NodeContact, Status,
+    KeptKind, KeptStatus, MAX_KEPT, NodeContact, Status, Via,
     pending::{Found, Outcome},
 };
 use holdfast_kademlia::{
@@ -28,6 +28,9 @@ pub enum DhtError {
     /// There is no local node of this number.
     #[error("there is no local node {0}")]
     NoSuchNode(usize),
+    /// More nodes than can do the same one after another.
+    #[error("too many local nodes to do the same one after another")]
+    TooManyNodes,
     /// It would never be accepted anywhere.
     #[error("{0}")]
     Invalid(ItemError),
@@ -58,12 +61,12 @@ pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
     Contacts(usize, oneshot::Sender<Result<Vec<NodeContact>, DhtError>>),
     Kept(oneshot::Sender<Vec<KeptStatus>>),
-    Forget((u32, KeptKind, Id), oneshot::Sender<bool>),
+    Forget(Via, KeptKind, Id, oneshot::Sender<bool>),
     Stop(oneshot::Sender<()>),
 }
 
 pub(crate) struct Start {
-    pub node: usize,
+    pub via: Via,
     pub request: Request,
     pub keep: bool,
     pub reply: oneshot::Sender<Result<Outcome, DhtError>>,
@@ -110,14 +113,14 @@ impl DhtHandle {
 
     fn start(
         &self,
-        node: usize,
+        via: Via,
         request: Request,
         keep: bool,
         stream: Option<mpsc::Sender<Found>>,
     ) -> Result<oneshot::Receiver<Result<Outcome, DhtError>>, DhtError> {
         let (reply, outcome) = oneshot::channel();
         self.send(Command::Start(Start {
-            node,
+            via,
             request,
             keep,
             reply,
@@ -147,13 +150,18 @@ impl DhtHandle {
     /// Begins something and tells what it finds on its way. A lookup whose handle was dropped is given up.
     pub fn begin(&self, node: usize, request: Request) -> Result<Lookup, DhtError> {
         let (stream, found) = mpsc::channel(FOUND);
-        let outcome = self.start(node, request, false, Some(stream))?;
+        let outcome = self.start(Via::Node(node), request, false, Some(stream))?;
         Ok(Lookup { found, outcome })
     }
 
     /// Carries something out.
     pub async fn run(&self, node: usize, request: Request) -> Result<Outcome, DhtError> {
-        let outcome = self.start(node, request, false, None)?;
+        self.run_via(Via::Node(node), request).await
+    }
+
+    /// Carries something out through one node or several.
+    pub async fn run_via(&self, via: Via, request: Request) -> Result<Outcome, DhtError> {
+        let outcome = self.start(via, request, false, None)?;
         outcome.await.map_err(|_| DhtError::Stopped)?
     }
 
@@ -161,7 +169,13 @@ impl DhtHandle {
     /// which nothing that is kept outlives. What was kept under the same target is no longer. Of a mutable item that
     /// somebody puts a newer one in place of nothing is stored any more.
     pub async fn keep(&self, node: usize, request: Request) -> Result<Outcome, DhtError> {
-        let outcome = self.start(node, request, true, None)?;
+        self.keep_via(Via::Node(node), request).await
+    }
+
+    /// The same through one node or several. Of what goes through [`Via::Each`] every node keeps its own; what goes
+    /// through [`Via::Any`] is stored through another each time.
+    pub async fn keep_via(&self, via: Via, request: Request) -> Result<Outcome, DhtError> {
+        let outcome = self.start(via, request, true, None)?;
         outcome.await.map_err(|_| DhtError::Stopped)?
     }
 
@@ -223,10 +237,12 @@ impl DhtHandle {
 
     /// No longer keeps something; whether it did. Those that have it keep it until it expires there.
     pub async fn forget(&self, node: usize, kind: KeptKind, target: Id) -> Result<bool, DhtError> {
-        let Ok(number) = u32::try_from(node) else {
-            return Err(DhtError::NoSuchNode(node));
-        };
-        self.ask(|reply| Command::Forget((number, kind, target), reply))
+        self.forget_via(Via::Node(node), kind, target).await
+    }
+
+    /// No longer keeps what was kept through `via`; [`Via::Each`] is whatever is kept of it, by any.
+    pub async fn forget_via(&self, via: Via, kind: KeptKind, target: Id) -> Result<bool, DhtError> {
+        self.ask(|reply| Command::Forget(via, kind, target, reply))
             .await
     }
 

@@ -25,8 +25,8 @@ pub enum KeptKind {
 /// Something that is kept, and how that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptStatus {
-    /// Which local node keeps it.
-    pub node: usize,
+    /// Which local node keeps it; `None`: it is stored through any, another each time.
+    pub node: Option<usize>,
     /// What it is.
     pub kind: KeptKind,
     /// The torrent, or what the item is stored under.
@@ -37,6 +37,11 @@ pub struct KeptStatus {
     pub next: Duration,
 }
 
+/// How long after a node another one of this host asks for the same, nanoseconds: those that are asked are to notice
+/// nothing of it (BEP 45, "Mandatory").
+pub(crate) const SPACING: Nanos = 2_000_000_000;
+/// The node in the name of what is stored through any.
+pub(crate) const ANY: u32 = u32::MAX;
 /// Names something that is kept.
 pub(crate) type Key = (u32, KeptKind, Id);
 /// Names it, and nothing that is kept under the same name later.
@@ -89,7 +94,7 @@ impl Kept {
             mutable.cas = None;
         }
         self.remove(key);
-        let at = now + interval(key.1, rng);
+        let at = self.apart(key, now + interval(key.1, rng));
         self.due.insert((at, key));
         let stored = None;
         let number = self.next_number;
@@ -157,7 +162,25 @@ impl Kept {
         }
     }
 
+    /// The time, or the next one at which no other node of this host stores the same.
+    fn apart(&self, key: Key, mut at: Nanos) -> Nanos {
+        const FIRST: Key = (0, KeptKind::Peer, Id::ZERO);
+        // Each step passes one of the others.
+        loop {
+            let near = (at.saturating_sub(SPACING - 1), FIRST)..(at + SPACING, FIRST);
+            let is_same = |other: &&(Nanos, Key)| {
+                let (_, other) = other;
+                (other.1, other.2) == (key.1, key.2) && other.0 != key.0
+            };
+            match self.due.range(near).rfind(is_same) {
+                Some((other, _)) => at = other + SPACING,
+                None => return at,
+            }
+        }
+    }
+
     fn put_off(&mut self, key: Key, at: Nanos) {
+        let at = self.apart(key, at);
         if let Some(entry) = self.entries.get_mut(&key) {
             self.due.remove(&(entry.at, key));
             entry.at = at;
@@ -167,7 +190,7 @@ impl Kept {
 
     pub fn status(&self, now: Nanos) -> Vec<KeptStatus> {
         let status = |(key, entry): (&Key, &Entry)| KeptStatus {
-            node: key.0 as usize,
+            node: (key.0 != ANY).then_some(key.0 as usize),
             kind: key.1,
             target: key.2,
             stored: entry.stored,
@@ -198,6 +221,38 @@ fn nanos(duration: Duration) -> Nanos {
 mod tests {
     use super::*;
     use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+    /// All that is kept of one torrent is announced again at times that are apart, however often.
+    #[test]
+    fn nodes_of_a_host_never_store_the_same_at_once() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut kept = Kept::default();
+        let request = Request::Announce {
+            info_hash: Id::MAX,
+            port: None,
+            is_seed: false,
+        };
+        for node in 0..100 {
+            let key = (node, KeptKind::Peer, Id::MAX);
+            kept.insert(0, key, &request, &mut rng).expect("room");
+        }
+        // Another torrent is nobody's concern.
+        let key = (0, KeptKind::Peer, Id::ZERO);
+        kept.insert(0, key, &request, &mut rng).expect("room");
+        let mut times = Vec::new();
+        for _ in 0..1_000 {
+            let now = kept.due();
+            let (keep, _) = kept.take_due(now, &mut rng).expect("it is due");
+            if keep.0.2 == Id::MAX {
+                times.push(now);
+            }
+            // What nobody took is tried again soon, and apart too.
+            kept.stored(now, keep, u32::from(times.len() % 7 != 0));
+        }
+        assert!(times.len() > 900);
+        let apart = times.windows(2).map(|two| two[1] - two[0]);
+        assert!(apart.min() >= Some(SPACING), "{times:?}");
+    }
 
     #[test]
     fn what_is_kept_comes_up_again_before_it_is_forgotten() {

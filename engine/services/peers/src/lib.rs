@@ -7,7 +7,18 @@
 //! starts again needs nobody's help to find its way back.
 //!
 //! A node in both families is two cores with one id (BEP 32); whatever is asked of it is asked in both, and answered
-//! once.
+//! once. A host with several addresses of a family is several nodes (BEP 45), with ids that are far from each other;
+//! what is done through which of them a [`Via`] says. Of BEP 45 this is
+//!
+//! - "Mandatory": an id, drawn until it is far from the others, a socket, answers and tokens for each address; no two
+//!   ask for the same at once, neither in turns nor when what is kept is stored again;
+//! - "Recommended/Optional": which addresses is said by whoever runs it ([`Settings::nodes`]); none is found by itself;
+//! - "Determining Connectivity": what goes through any goes through one that others answer, while all keep their tables
+//!   up, and a link that is down costs no other address a contact;
+//! - "Shared Routing Table", "Shared Storage": one of each for each address, which the BEP has as the plain way;
+//! - "Multi addresses `announce_peer`": in turns, with tokens of its own each, beginning with whom the one before has
+//!   found;
+//! - "Other write operations": through one, another each time.
 
 mod crawl;
 mod direct;
@@ -23,6 +34,7 @@ mod settings;
 mod start;
 mod status;
 mod time;
+mod via;
 
 pub use crawl::{Crawl, CrawlLimits};
 pub use handle::{DhtError, DhtHandle, Lookup, NewItem};
@@ -32,3 +44,4 @@ pub use pending::{Family, Found, FoundItem, FoundSamples, Hop, NodeContact, Outc
 pub use settings::{LocalNode, MAX_BOOTSTRAP, MAX_NODES, PUBLIC_ROUTERS, Settings, SettingsError};
 pub use start::{Dht, StartError};
 pub use status::{FamilyStatus, NodeStatus, Status, Traffic};
+pub use via::Via;

@@ -133,6 +133,15 @@ impl Local {
         v4.min(v6)
     }
 
+    /// Whether somebody has answered it lately: that others can be reached from its address, and know it.
+    pub fn is_answered(&self, now: Nanos) -> bool {
+        fn good<A: Side>(half: &Option<Half<A>>, now: Nanos) -> bool {
+            half.as_ref()
+                .is_some_and(|half| half.node.health(now).good > 0)
+        }
+        good(&self.v4, now) || good(&self.v6, now)
+    }
+
     pub fn status(&self, now: Nanos) -> NodeStatus {
         let v4 = self.v4.as_ref().map(|half| half.status(now));
         let v6 = self.v6.as_ref().map(|half| half.status(now));

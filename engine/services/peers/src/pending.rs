@@ -1,9 +1,15 @@
 //! Lookups that somebody waits for, and what they find.
 
-use crate::{handle::DhtError, kept::Keep};
-use holdfast_kademlia::{Event, Finished, Id, LookupId, Nanos, Step, krpc};
+use crate::{
+    KeptKind,
+    handle::DhtError,
+    kept::{Keep, Kept},
+    local::Side,
+};
+use holdfast_kademlia::{Event, Finished, Id, LookupId, Nanos, Request, Step, krpc};
 use std::{
     net::{IpAddr, SocketAddr},
+    ops::Range,
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +69,8 @@ pub struct Hop {
 /// How a lookup went in one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// Which local node it was.
+    pub node: usize,
     /// In which.
     pub family: Family,
     /// The closest nodes that answered, closest first, at most k.
@@ -143,10 +151,15 @@ impl Outcome {
 
     /// How many nodes gave this error.
     pub fn refused_with(&self, number: i64) -> u32 {
-        let all = self.reports.iter().flat_map(|report| &report.refusals);
-        let same = all.filter(|(known, _)| *known == number);
-        same.map(|(_, count)| count).sum()
+        refused_with(&self.reports, number)
     }
+}
+
+/// How many nodes gave an error in these lookups.
+pub(crate) fn refused_with(reports: &[Report], number: i64) -> u32 {
+    let all = reports.iter().flat_map(|report| &report.refusals);
+    let same = all.filter(|(known, _)| *known == number);
+    same.map(|(_, count)| count).sum()
 }
 
 /// A lookup under way.
@@ -160,9 +173,70 @@ pub(crate) struct Pending {
     pub reply: Option<oneshot::Sender<Result<Outcome, DhtError>>>,
     pub stream: Option<mpsc::Sender<Found>>,
     pub keep: Option<Keep>,
+    /// What other nodes are to do after this one.
+    pub rounds: Option<Box<Rounds>>,
+}
+
+/// The same through one node after another.
+pub(crate) struct Rounds {
+    pub request: Request,
+    /// Each keeps it.
+    pub is_kept: bool,
+    /// Whose turn it still is.
+    pub left: Range<u32>,
+    /// Where the reports of this turn begin.
+    pub begun: usize,
+    /// Whom the one before has found.
+    pub named: Vec<NodeContact>,
 }
 
 impl Pending {
+    /// The reports of the node whose turn it is.
+    pub fn reports(&self) -> &[Report] {
+        let begun = self.rounds.as_ref().map_or(0, |rounds| rounds.begun);
+        &self.outcome.reports[begun..]
+    }
+
+    /// Whether another node is to do the same.
+    pub fn has_more(&self) -> bool {
+        let mut rounds = self.rounds.iter();
+        rounds.any(|rounds| !rounds.left.is_empty())
+    }
+
+    /// No other node does the same any more, if it was to keep this.
+    pub fn forget(&mut self, kind: KeptKind, target: Id) {
+        if let Some(rounds) = &mut self.rounds
+            && rounds.is_kept
+            && Kept::kind(&rounds.request) == Some(kind)
+            && self.outcome.target == target
+        {
+            rounds.left = 0..0;
+        }
+    }
+
+    /// The turn of this node is over: what it has found is where the next one begins.
+    pub fn end_turn(&mut self) {
+        let named = self.reports().iter().flat_map(|report| &report.closest);
+        let named: Vec<NodeContact> = named.copied().collect();
+        let begun = self.outcome.reports.len();
+        if let Some(rounds) = &mut self.rounds {
+            (rounds.named, rounds.begun) = (named, begun);
+        }
+    }
+
+    /// Whom the node before has found in a family.
+    pub fn named<A: Side>(&self) -> Vec<krpc::Contact<A>> {
+        let named = self.rounds.iter().flat_map(|rounds| &rounds.named);
+        let of_family = |node: &NodeContact| {
+            let address = A::of(node.address)?;
+            Some(krpc::Contact {
+                id: node.id,
+                address,
+            })
+        };
+        named.filter_map(of_family).collect()
+    }
+
     /// Tells who waits for it that there will be nothing.
     pub fn refuse(self, error: DhtError) {
         if let Some(reply) = self.reply {
@@ -170,9 +244,10 @@ impl Pending {
         }
     }
 
-    /// Whether somebody waited, and no longer does.
+    /// Whether somebody waited, and no longer does; what each of several nodes is to keep goes on without him.
     pub fn is_given_up(&self) -> bool {
-        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+        let is_kept = self.rounds.as_ref().is_some_and(|rounds| rounds.is_kept);
+        !is_kept && self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 
     /// Takes in peers, and tells those that are new.
@@ -231,7 +306,8 @@ impl Pending {
             Event::Finished(finished) => {
                 let name = (family, finished.lookup);
                 self.under_way.retain(|known| *known != name);
-                self.outcome.reports.push(report(family, *finished));
+                let node = self.node as usize;
+                self.outcome.reports.push(report(node, family, *finished));
                 return true;
             }
             Event::SeenAt(_) => {}
@@ -240,7 +316,7 @@ impl Pending {
     }
 }
 
-fn report<A: krpc::Endpoint>(family: Family, finished: Finished<A>) -> Report {
+fn report<A: krpc::Endpoint>(node: usize, family: Family, finished: Finished<A>) -> Report {
     let duration = Duration::from_nanos;
     let hop = |step: &Step<A>| Hop {
         node: step.contact.into(),
@@ -250,6 +326,7 @@ fn report<A: krpc::Endpoint>(family: Family, finished: Finished<A>) -> Report {
         answered_after: step.answered_after.map(duration),
     };
     Report {
+        node,
         family,
         closest: finished.closest.into_iter().map(Into::into).collect(),
         hops: finished.steps.iter().map(hop).collect(),
@@ -279,6 +356,7 @@ mod tests {
             reply: None,
             stream: Some(stream),
             keep: None,
+            rounds: None,
         };
         let item = |sequence| FoundItem {
             value: b"i1e".to_vec(),

@@ -1,6 +1,7 @@
 use crate::Mutant;
 use holdfast_kademlia::{Config, Id};
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddrV4, SocketAddrV6},
     path::PathBuf,
     time::Duration,
@@ -24,7 +25,8 @@ pub const PUBLIC_ROUTERS: [&str; 4] = [
 /// What is run, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The local nodes, from 1 to [`MAX_NODES`].
+    /// The local nodes, from 1 to [`MAX_NODES`]. A host that has several addresses of a family has as many nodes (BEP
+    /// 45).
     pub nodes: Vec<LocalNode>,
     /// How they all behave.
     pub config: Config,
@@ -94,6 +96,9 @@ pub enum SettingsError {
     /// A node is in neither family.
     #[error("node {0} has no address to listen on")]
     NoAddress(usize),
+    /// Two nodes would look like one that is here and there (BEP 45).
+    #[error("nodes {0} and {1} are to have the same id")]
+    SameId(usize, usize),
     /// Too many to begin with.
     #[error("at most {MAX_BOOTSTRAP} addresses to begin with, not {0}")]
     Bootstrap(usize),
@@ -117,6 +122,12 @@ impl Settings {
         let mut nodes = self.nodes.iter();
         if let Some(node) = nodes.position(|node| node.v4.is_none() && node.v6.is_none()) {
             return Err(SettingsError::NoAddress(node));
+        }
+        let mut ids = BTreeMap::new();
+        for (number, node) in self.nodes.iter().enumerate() {
+            if let Some(before) = node.id.and_then(|id| ids.insert(id, number)) {
+                return Err(SettingsError::SameId(before, number));
+            }
         }
         if self.bootstrap.len() > MAX_BOOTSTRAP {
             return Err(SettingsError::Bootstrap(self.bootstrap.len()));
@@ -195,6 +206,11 @@ mod tests {
             settings(|s| s.nodes[0].v4 = None),
             SettingsError::NoAddress(0)
         );
+        let same = |s: &mut Settings| {
+            s.nodes = vec![LocalNode::default(); 3];
+            (s.nodes[0].id, s.nodes[2].id) = (Some(Id::MAX), Some(Id::MAX));
+        };
+        assert_eq!(settings(same), SettingsError::SameId(0, 2));
         assert_eq!(
             settings(|s| s.bootstrap = vec!["a:1".to_owned(); 33]),
             SettingsError::Bootstrap(33)

@@ -29,6 +29,8 @@ const LOOKING: usize = 24;
 const RECALL: (usize, usize) = (2, 100);
 /// Items and torrents that are looked for.
 const ITEMS: usize = 40;
+/// How often one item is changed and looked for.
+const REWRITTEN: i64 = 6;
 /// Pauses between requests: nodes answer five queries a second of one source for ever.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Before what is stored has expired, as far as clocks are right.
@@ -55,6 +57,7 @@ pub(super) async fn judge(stage: Stage, host: Host, stops: Arc<Vec<Notify>>) -> 
     judge.items(false).await;
     judge.peers(false).await;
     judge.compare().await;
+    judge.read_after_put().await;
     if let Some(last) = judge.stage.chosen.last_look {
         let world = judge.stage.world.clone();
         world.sleep_until(world.horizon() + last).await;
@@ -378,6 +381,39 @@ impl Judge {
                 self.fail("compare-and-swap", message, Some(door.node));
             }
             closest = Some(holders);
+            self.pause().await;
+        }
+    }
+
+    /// Who looks for an item after it was put finds it at that number or at a higher one, whoever he is.
+    async fn read_after_put(&mut self) {
+        for sequence in 1..=REWRITTEN {
+            let [Some(writer), Some(reader)] = [self.some(1).pop(), self.some(1).pop()] else {
+                return;
+            };
+            let salt = b"read after put";
+            let put = self
+                .person
+                .put_version(&writer, 1, salt, sequence, None, false);
+            let Some(put) = put.await else { return };
+            self.pause().await;
+            let got = self.person.get(&reader, put.target, salt.to_vec()).await;
+            let Some(got) = got else { return };
+            // The two families know nothing of each other. Of two that have it one at least is found.
+            let is_in = |family| got.reports.iter().any(|report| report.family == family);
+            let stored = put.reports.iter().filter(|report| is_in(report.family));
+            let is_held = stored.map(|report| report.stored).max() >= Some(2);
+            let found = got.item.and_then(|item| item.version);
+            let found = found.map(|(number, _)| number);
+            if is_held && found < Some(sequence) {
+                let message = format!(
+                    "number {sequence} of {} was put by node {} and stored at {}, and then {found:?} is found",
+                    put.target,
+                    writer.node,
+                    put.stored()
+                );
+                self.fail("read-after-put", message, Some(reader.node));
+            }
             self.pause().await;
         }
     }

@@ -15,7 +15,10 @@ pub fn status(reply: &DhtStatusReply, is_json: bool) -> io::Result<()> {
     writeln!(out, "id        {}", reply.id)?;
     for family in &reply.families {
         let (name, address) = (&family.family, family.address);
-        writeln!(out, "{name:<9} {address}")?;
+        match family.id == reply.id {
+            true => writeln!(out, "{name:<9} {address}")?,
+            false => writeln!(out, "{name:<9} {address} as {}", family.id)?,
+        }
         let (good, quiet, bad) = (family.good, family.questionable, family.bad);
         writeln!(
             out,

@@ -115,6 +115,7 @@ impl<A: Endpoint> Node<A> {
         rng: &mut dyn RngCore,
         out: &mut Outbox<A>,
     ) {
-        self.begin(now, why, target, Request::FindNode { target }, rng, out);
+        let request = Request::FindNode { target };
+        self.begin(now, why, (target, request), &[], rng, out);
     }
 }

@@ -1,12 +1,12 @@
 //! What callers ask of nodes, from its begin to its end.
 
-use super::{Driver, SWEEP_INTERVAL};
+use super::{Driver, SWEEP_INTERVAL, turns::MOST_TURNS};
 use crate::{
-    Family, FoundItem, Mutant, Outcome,
+    Family, FoundItem, Mutant, Outcome, Via,
     handle::{DhtError, Start},
-    kept::{Keep, Kept},
+    kept::{ANY, Keep, Kept},
     local::{Half, Local, Side},
-    pending::Pending,
+    pending::{Pending, refused_with},
 };
 use holdfast_kademlia::{Event, LookupId, MAX_PEERS, Nanos, Request, item::Found, krpc::ErrorCode};
 use rand_chacha::ChaCha8Rng;
@@ -19,13 +19,27 @@ impl Driver {
     /// Begins what a caller asks for.
     pub(super) fn start(&mut self, now: Nanos, start: Start) {
         let Start {
-            node,
+            via,
             request,
             keep,
             reply,
             stream,
         } = start;
-        let key = match self.admit(now, node, &request, keep) {
+        if via == Via::Each && self.locals.len() > MOST_TURNS {
+            let _ = reply.send(Err(DhtError::TooManyNodes));
+            return;
+        }
+        let node = match via {
+            Via::Node(node) => node,
+            Via::Any => self.any_node(now) as usize,
+            Via::Each => 0,
+        };
+        let keeper = match via {
+            Via::Any => ANY,
+            // What is no node's is refused.
+            _ => node as u32,
+        };
+        let key = match self.admit(now, (node, keeper), &request, keep) {
             Ok(key) => key,
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -40,6 +54,10 @@ impl Driver {
             reply: Some(reply),
             stream,
             keep: key,
+            rounds: match via {
+                Via::Each => self.rounds(&request, keep),
+                Via::Node(_) | Via::Any => None,
+            },
         };
         if let Err((pending, error)) = self.begin(now, pending, &request) {
             // What was refused is not kept.
@@ -54,7 +72,7 @@ impl Driver {
     fn admit(
         &mut self,
         now: Nanos,
-        node: usize,
+        (node, keeper): (usize, u32),
         request: &Request,
         keep: bool,
     ) -> Result<Option<Keep>, DhtError> {
@@ -64,13 +82,18 @@ impl Driver {
         if !keep {
             return Ok(None);
         }
-        let kind = Kept::kind(request).ok_or(DhtError::NotKept)?;
-        let target = request.target().map_err(DhtError::Invalid)?;
-        let key = (node as u32, kind, target);
-        match self.kept.insert(now, key, request, &mut self.rng) {
+        Kept::kind(request).ok_or(DhtError::NotKept)?;
+        request.target().map_err(DhtError::Invalid)?;
+        match self.keep_by(now, keeper, request) {
             Some(keep) => Ok(Some(keep)),
             None => Err(DhtError::KeepsEnough),
         }
+    }
+
+    /// From now on `keeper` keeps something, if there is room.
+    pub(super) fn keep_by(&mut self, now: Nanos, keeper: u32, request: &Request) -> Option<Keep> {
+        let key = (keeper, Kept::kind(request)?, request.target().ok()?);
+        self.kept.insert(now, key, request, &mut self.rng)
     }
 
     /// Stores again what is kept.
@@ -80,12 +103,16 @@ impl Driver {
         }
         let pending = Pending {
             outcome: Outcome::default(),
-            node: key.0.0,
+            node: match key.0.0 {
+                ANY => self.any_node(now),
+                node => node,
+            },
             under_way: Vec::new(),
             deadline: now.saturating_add(self.patience),
             reply: None,
             stream: None,
             keep: Some(key),
+            rounds: None,
         };
         if self.begin(now, pending, &request).is_err() {
             self.kept.stored(now, key, 0);
@@ -93,13 +120,13 @@ impl Driver {
     }
 
     /// Begins a lookup in each family that the node is in. One that can be begun in neither is given back.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         now: Nanos,
         mut pending: Pending,
         request: &Request,
     ) -> Result<(), (Box<Pending>, DhtError)> {
-        if self.pending.len() >= MAX_PENDING {
+        if self.pending.len() + self.spaced.len() >= MAX_PENDING {
             return Err((Box::new(pending), DhtError::Overloaded));
         }
         match request.target() {
@@ -135,7 +162,10 @@ impl Driver {
         };
         own(half, now, pending, request, &mut self.rng);
         let out = A::outbox(&mut self.outboxes);
-        let lookup = half.node.start(now, request.clone(), &mut self.rng, out)?;
+        let named = pending.named::<A>();
+        let request = request.clone();
+        let rng = &mut self.rng;
+        let lookup = half.node.start_with(now, request, &named, rng, out)?;
         half.lookups.insert(lookup, number);
         pending.under_way.push((A::FAMILY, lookup));
         Ok(())
@@ -159,7 +189,7 @@ impl Driver {
         };
     }
 
-    pub(super) fn give_up(&mut self, now: Nanos, pending: Pending, error: DhtError) {
+    pub(super) fn give_up(&mut self, now: Nanos, mut pending: Pending, error: DhtError) {
         fn cancel<A: Side>(local: &mut Local, lookup: LookupId) {
             if let (Some(half), _) = A::half(local) {
                 half.node.cancel(lookup);
@@ -167,14 +197,18 @@ impl Driver {
             }
         }
         let local = &mut self.locals[pending.node as usize];
-        for (family, lookup) in pending.under_way {
+        for (family, lookup) in pending.under_way.drain(..) {
             match family {
                 Family::V4 => cancel::<SocketAddrV4>(local, lookup),
                 Family::V6 => cancel::<SocketAddrV6>(local, lookup),
             }
         }
         if let Some(key) = pending.keep {
-            self.kept.stored(now, key, pending.outcome.stored());
+            let stored = pending.reports().iter().map(|report| report.stored);
+            self.kept.stored(now, key, stored.sum());
+        }
+        if error == DhtError::TimedOut && pending.rounds.is_some() {
+            return self.next_turn(now, pending, Some(error));
         }
         if let Some(reply) = pending.reply {
             let _ = reply.send(Err(error));
@@ -211,25 +245,18 @@ impl Driver {
     }
 
     fn finish(&mut self, now: Nanos, pending: Pending) {
-        let Pending {
-            outcome,
-            reply,
-            keep,
-            ..
-        } = pending;
-        if let Some(key) = keep {
-            let stored = outcome.stored();
+        if let Some(key) = pending.keep {
+            let reports = pending.reports();
+            let stored = reports.iter().map(|report| report.stored).sum();
             let newer = ErrorCode::SequenceTooLow.number();
-            if stored == 0 && outcome.refused_with(newer) > 0 {
+            if stored == 0 && refused_with(reports, newer) > 0 {
                 tracing::info!(target = %key.0.2, "a newer item was put by somebody; this one is kept no longer");
                 self.kept.drop_one(key);
             } else {
                 self.kept.stored(now, key, stored);
             }
         }
-        if let Some(reply) = reply {
-            let _ = reply.send(Ok(outcome));
-        }
+        self.next_turn(now, pending, None);
     }
 }
 

@@ -109,7 +109,7 @@ fn what_is_kept_is_listed_until_it_is_forgotten() {
     };
     assert_eq!(
         (kept.node, kept.kind, kept.target, kept.stored),
-        (2, KeptKind::Item, target, Some(8))
+        (Some(2), KeptKind::Item, target, Some(8))
     );
     assert!(kept.next > holdfast_peers::ITEM_INTERVAL * 8 / 10);
     for was_kept in [true, false] {
