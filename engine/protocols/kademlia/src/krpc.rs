@@ -207,11 +207,11 @@ impl<'a> Message<'a> {
         Ok(())
     }
 
-    /// Appends a query to `out` that is `length` bytes long, or longer if it is so anyway: made so with a key that means
-    /// nothing, which is passed over by who reads it. An answer to somebody unknown is no longer than his question.
+    /// Appends a query to `out` that is `length` bytes long, or longer if it is so anyway: made so with a key that
+    /// means nothing, which is passed over by who reads it. An answer to somebody unknown is no longer than his question.
     ///
-    /// Not every length can be made: the shortest padding takes five bytes, and where the padding's own length gets another
-    /// digit, one length is left out. Then it is a little longer.
+    /// Not every length can be made: the shortest padding takes five bytes, and where the padding's own length gets
+    /// another digit, one length is left out. Then it is a little longer.
     pub fn encode_padded(&self, length: usize, out: &mut Vec<u8>) {
         let start = out.len();
         self.encode(out);
