@@ -1,4 +1,4 @@
-//! What a developer does with Holdfast, as commands: `cargo xtask simulate | bugs | test | lint | bench`.
+//! What a developer does with Holdfast, as commands: `cargo xtask simulate | bugs | test | lint | bench | fuzz`.
 //!
 //! The tools link the reports (polars) and know the engine only as binaries that they build and run: editing a protocol
 //! rebuilds the worker, never this. Nothing here is shipped. The types that matter are [`worker::Worker`], which turns
@@ -15,6 +15,7 @@ pub mod bugs;
 pub mod cargo;
 pub mod clients;
 pub mod crew;
+pub mod fuzz;
 pub mod lint;
 pub mod simulate;
 pub mod test;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{Verdict, XtaskError, bench, bugs, lint, simulate, test, workspace_root};
+use xtask::{Verdict, XtaskError, bench, bugs, fuzz, lint, simulate, test, workspace_root};
 
 #[derive(Parser)]
 #[command(
@@ -25,6 +25,7 @@ enum Command {
     Test(test::Arguments),
     Lint(lint::Arguments),
     Bench(bench::Arguments),
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -47,5 +48,6 @@ fn run(command: Command) -> Result<Verdict, XtaskError> {
         Command::Test(arguments) => test::run(&root, &arguments),
         Command::Lint(arguments) => lint::run(&root, &arguments),
         Command::Bench(arguments) => bench::run(&root, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&root, &arguments),
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 enum Room {
     Host,
     Http,
+    Fuzz,
     Protocols,
     Storage,
     Replication,
@@ -26,9 +27,10 @@ enum Room {
 
 impl Room {
     /// The longest folder that matches decides.
-    const FOLDERS: [(&str, Room); 13] = [
+    const FOLDERS: [(&str, Room); 14] = [
         ("engine/host", Room::Host),
         ("engine/http", Room::Http),
+        ("engine/protocols/kademlia/fuzz", Room::Fuzz),
         ("engine/protocols", Room::Protocols),
         ("engine/storage", Room::Storage),
         ("engine/replication", Room::Replication),
@@ -54,6 +56,7 @@ impl Room {
         use Room::*;
         match self {
             Host | Protocols | Record => &[],
+            Fuzz => &[Protocols],
             Http | Storage => &[Host, Protocols],
             Replication => &[Host, Protocols, Storage, Replication],
             Services => &[Host, Http, Protocols, Storage, Replication],
@@ -117,7 +120,7 @@ impl Room {
             "only reports knows polars: what executes seeds is rebuilt with every edit",
         );
         match self {
-            Host | Http | Protocols | Storage | Replication | Services | Node | Record => {
+            Host | Http | Fuzz | Protocols | Storage | Replication | Services | Node | Record => {
                 &[MADSIM, POLARS]
             }
             Sim | Scenarios | Benches => &[POLARS],

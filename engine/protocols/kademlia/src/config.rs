@@ -3,7 +3,8 @@ use crate::{
 };
 use std::net::SocketAddr;
 
-/// Nanoseconds of a node's monotonic clock, from a moment of its own choice.
+/// Nanoseconds of a node's monotonic clock, from a moment of its own choice; not from 1970, since ages in the table are
+/// counted up to 2^60 of them, 36 years.
 pub type Nanos = u64;
 
 pub(crate) const MILLISECOND: Nanos = 1_000_000;

@@ -38,8 +38,8 @@ pub const DATAGRAM_LIMIT_BYTES: usize = 2_048;
 pub const REPLY_LIMIT_BYTES: usize = 1_024;
 /// The longest reply with a value of BEP 44, in bytes: what an Ethernet frame carries over IPv6.
 pub const ITEM_REPLY_LIMIT_BYTES: usize = 1_452;
-/// Bytes of a key that pads a message, and of the length of what it has.
-const PADDING_OVERHEAD: usize = 3 + 4;
+/// Bytes of a key that pads a message, `1:z`, and of the length of what it has, `0:`.
+const PADDING_OVERHEAD: usize = 3 + 2;
 /// The longest transaction id, in bytes. Nodes in use have two to twenty.
 pub const TRANSACTION_LIMIT_BYTES: usize = 32;
 /// The longest write token, in bytes. Nodes in use have four to twenty.
@@ -207,23 +207,31 @@ impl<'a> Message<'a> {
         Ok(())
     }
 
-    /// Appends a query to `out` that is `length` bytes long or longer: made so with a key that means nothing, which is
-    /// passed over by who reads it. An answer to somebody unknown is no longer than his question.
+    /// Appends a query to `out` that is `length` bytes long, or longer if it is so anyway: made so with a key that
+    /// means nothing, which is passed over by who reads it. An answer to somebody unknown is no longer than his question.
+    ///
+    /// Not every length can be made: the shortest padding takes five bytes, and where the padding's own length gets
+    /// another digit, one length is left out. Then it is a little longer.
     pub fn encode_padded(&self, length: usize, out: &mut Vec<u8>) {
         let start = out.len();
         self.encode(out);
-        // `1:z`, the length and its colon, and the padding, before the last `e`.
-        let missing = length.saturating_sub(out.len() - start + PADDING_OVERHEAD);
+        let missing = length.saturating_sub(out.len() - start);
         if missing == 0 {
             return;
         }
         let end = out.pop();
         assert_eq!(end, Some(b'e'), "a message is a dictionary");
         bencode::write_bytes(out, b"z");
-        let begin = out.len();
-        bencode::write_bytes(out, &[0; DATAGRAM_LIMIT_BYTES][..missing]);
-        debug_assert!(out.len() - begin > missing, "with its length");
+        // Of the padding itself and the digits of its length, which are four at most.
+        let wanted = missing.saturating_sub(PADDING_OVERHEAD - 1);
+        let digits = |padding: usize| padding.checked_ilog10().unwrap_or(0) as usize + 1;
+        let mut padding = wanted.saturating_sub(4);
+        while padding + digits(padding) < wanted {
+            padding += 1;
+        }
+        bencode::write_bytes(out, &[0; DATAGRAM_LIMIT_BYTES][..padding]);
         out.push(b'e');
+        debug_assert!(out.len() - start >= length, "it is long enough");
     }
 
     /// The same reply with `excess` bytes of contacts less, or more, the last ones first; `None` when it has not so many.

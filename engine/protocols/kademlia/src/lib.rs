@@ -42,7 +42,7 @@ pub use expiry::SWEEP_INTERVAL;
 pub use id::{Distance, Id, IdError};
 pub use krpc::Message;
 pub use lookup::{MAX_PEERS, PutRequest, Request, SignedPut};
-pub use node::{MAX_SEEDS, Node, Refused};
+pub use node::{MAX_REFRESHES, MAX_SEEDS, Node, Refused};
 pub use output::{Event, Finished, LookupId, Outbox, Step};
 pub use rpc::MAX_UNDER_WAY;
 pub use saved::{SAVED_LIMIT_BYTES, Saved, SavedError};

@@ -2,6 +2,8 @@
 
 mod upkeep;
 
+pub use upkeep::MAX_REFRESHES;
+
 use crate::{
     Id,
     config::{Config, Mutant, Nanos},
@@ -251,7 +253,12 @@ impl<A: Endpoint> Node<A> {
     pub fn wake_at(&self) -> Nanos {
         let due = self.rpcs.due().unwrap_or(Nanos::MAX);
         let expiry = |at: Option<Nanos>| at.unwrap_or(Nanos::MAX);
-        due.min(self.table.stale_at())
+        // Until one of many lookups has ended, which is when an answer has come or is overdue, no bucket is refreshed.
+        let stale_at = match self.is_refreshing_enough() {
+            true => Nanos::MAX,
+            false => self.table.stale_at(),
+        };
+        due.min(stale_at)
             .min(self.rejoin_at)
             .min(self.own_at)
             .min(expiry(self.peers.next_expiry()))
@@ -716,6 +723,9 @@ impl<A: Endpoint> Node<A> {
             self.rpcs.len() <= crate::rpc::MAX_UNDER_WAY,
             "queries are bounded"
         );
+        let own = self.lookups.iter().filter(|(why, _)| *why != Why::Asked);
+        // And one to become known.
+        assert!(own.count() <= MAX_REFRESHES + 1, "refreshes are bounded");
         for (_, lookup) in &self.lookups {
             assert!(
                 lookup.steps.len() <= self.config.lookup_queries,

@@ -21,6 +21,9 @@ pub(super) const OWN_LOOKUP: Nanos = 15 * MINUTE;
 /// How many of those that are taken for dead are asked then whether they live: after a partition of the network nobody
 /// else would find its other side again.
 const REVIVALS: usize = 4;
+/// Most lookups at a time that a node begins to keep its table fresh. Tables of honest nodes have fewer buckets. Nine
+/// addresses whose ids share nearly all bits with its own make one of 160, which would all be refreshed at once.
+pub const MAX_REFRESHES: usize = 32;
 
 impl<A: Endpoint> Node<A> {
     /// Asks those to begin with, and whoever it has known.
@@ -69,10 +72,18 @@ impl<A: Endpoint> Node<A> {
         }
     }
 
-    /// Looks for somebody new in a bucket that has been silent.
+    /// Whether as many lookups are under way for the table's sake as may be.
+    pub(super) fn is_refreshing_enough(&self) -> bool {
+        let refreshes = self.lookups.iter().filter(|(why, _)| *why == Why::Refresh);
+        refreshes.count() >= MAX_REFRESHES
+    }
+
+    /// Looks for somebody new in buckets that have been silent; those that find no room wait until a lookup has ended.
     pub(super) fn refresh(&mut self, now: Nanos, rng: &mut dyn RngCore, out: &mut Outbox<A>) {
         let config = self.config.clone();
-        while let Some(depth) = self.table.take_stale(now, &config) {
+        while !self.is_refreshing_enough()
+            && let Some(depth) = self.table.take_stale(now, &config)
+        {
             let target = self.target_in(depth, rng);
             self.look_for(now, target, Why::Refresh, rng, out);
         }
@@ -106,7 +117,7 @@ impl<A: Endpoint> Node<A> {
         self.look_for(now, target, Why::Refresh, rng, out);
     }
 
-    /// Begins a lookup for the table's sake.
+    /// Begins a lookup for the table's sake, unless there are enough of them: then one that ends sees to the next.
     pub(super) fn look_for(
         &mut self,
         now: Nanos,
@@ -115,6 +126,9 @@ impl<A: Endpoint> Node<A> {
         rng: &mut dyn RngCore,
         out: &mut Outbox<A>,
     ) {
+        if why == Why::Refresh && self.is_refreshing_enough() {
+            return;
+        }
         let request = Request::FindNode { target };
         self.begin(now, why, (target, request), &[], rng, out);
     }

@@ -51,13 +51,6 @@ pub fn datagram(case: &Value) -> Vec<u8> {
     bytes(&case["datagram"])
 }
 
-/// All datagrams that there are, right and wrong.
-pub fn datagrams() -> Vec<Vec<u8>> {
-    let files = [MESSAGES, REFUSED];
-    let cases = files.iter().flat_map(|file| cases(file));
-    cases.map(|case| datagram(&case)).collect()
-}
-
 /// The datagrams of other clients, by name.
 pub fn corpus() -> BTreeMap<String, Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../fixtures/kademlia/corpus");

@@ -1,14 +1,17 @@
 //! Datagrams: what they say, and which are refused.
 
 use crate::fixtures::{self, cases, datagram, text};
-use holdfast_kademlia::Id;
 use holdfast_kademlia::krpc::{
     AnnouncedPort, Body, Call, Contact, Contacts, DATAGRAM_LIMIT_BYTES, Endpoint, ErrorCode,
-    ErrorReply, Ids, Item, Message, Peers, Problem, Query, REPLY_LIMIT_BYTES, Reply, Samples,
-    TRANSACTION_LIMIT_BYTES, TooLong, Want,
+    ErrorReply, ITEM_REPLY_LIMIT_BYTES, Ids, Item, Message, Peers, Problem, Query,
+    REPLY_LIMIT_BYTES, Reply, Samples, TRANSACTION_LIMIT_BYTES, TooLong, Want,
 };
+use holdfast_kademlia::{Config, Id, Node, Outbox, Request};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value as Json, json};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::sync::Arc;
 
 /// What a message says, as the fixtures write it.
 fn described(message: &Message<'_>) -> Json {
@@ -485,4 +488,50 @@ fn samples_and_items_are_told_from_none() {
             Ok(Body::Reply(reply))
         );
     }
+}
+
+#[test]
+fn a_query_is_padded_to_the_byte() {
+    let call = Call::Get {
+        target: Id::ZERO,
+        sequence: None,
+        want: None,
+    };
+    let query = Message::query(b"aaaa", Query::new(Id::MAX, call));
+    let plain = encoded(&query).len();
+    let mut others = 0;
+    for length in 0..DATAGRAM_LIMIT_BYTES {
+        let mut padded = Vec::new();
+        query.encode_padded(length, &mut padded);
+        // The shortest padding is five bytes; that of 9 bytes and that of 10 differ by two.
+        let most = match length {
+            _ if length <= plain => plain,
+            _ if length < plain + 5 => plain + 5,
+            _ => length + 1,
+        };
+        assert!((length..=most).contains(&padded.len()), "{length}");
+        others += usize::from(length >= plain + 5 && padded.len() != length);
+        assert_eq!(Message::decode(&padded), Ok(query));
+    }
+    assert_eq!(others, 3, "where the padding's length gets a digit");
+}
+
+/// What asks for an item goes through an Ethernet frame over IPv6, so that it need not come in pieces.
+#[test]
+fn what_asks_for_an_item_is_as_long_as_the_longest_answer() {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut node = Node::new(Id::ZERO, Arc::new(Config::default()), 0, &mut rng);
+    let address = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 6881, 0, 0);
+    let id = Id::MAX;
+    node.adopt(0, Contact { id, address });
+    let request = Request::Get {
+        target: Id::MAX,
+        salt: Vec::new(),
+        is_mutable: true,
+    };
+    let mut out = Outbox::new();
+    node.start(0, request, &mut rng, &mut out)
+        .expect("it is the first one");
+    let lengths: Vec<usize> = out.datagrams().map(|(_, bytes)| bytes.len()).collect();
+    assert_eq!(lengths, [ITEM_REPLY_LIMIT_BYTES]);
 }

@@ -1,8 +1,11 @@
 //! Small networks of nodes that join by the protocol, stepped by hand.
 
 use holdfast_kademlia::{
-    Config, Event, Finished, Id, MAX_UNDER_WAY, Nanos, Node, Outbox, PutRequest, Request, Sibling,
-    SignedPut, bencode::Raw, item::SecretKey, krpc::Contact,
+    Config, Event, Finished, Id, MAX_REFRESHES, MAX_UNDER_WAY, Nanos, Node, Outbox, PutRequest,
+    Request, Sibling, SignedPut,
+    bencode::Raw,
+    item::SecretKey,
+    krpc::{Body, Call, Contact, Message},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -434,4 +437,49 @@ fn lookups_end_when_more_is_asked_than_may_be_under_way() {
         node.check();
     }
     assert_eq!(ended, begun);
+}
+
+/// Nine addresses are enough: the bucket in which they are is split until they are apart, and all buckets before it are
+/// empty, so that each wants to be refreshed.
+#[test]
+fn whoever_makes_a_table_deep_does_not_make_it_ask_for_all_of_it_at_once() {
+    let mut rng = ChaCha8Rng::seed_from_u64(12);
+    let own = Id::random(&mut rng);
+    let mut node = Node::new(own, Arc::new(Config::default()), 0, &mut rng);
+    for n in 0..9 {
+        let id = own.random_at_depth(150 + n, &mut rng);
+        let contact = Contact {
+            id: id.expect("there are 160 bits"),
+            address: address(n),
+        };
+        node.adopt(0, contact);
+    }
+    let buckets = node.health(0).buckets;
+    assert!(buckets > 150, "{buckets} buckets");
+    let mut out = Outbox::new();
+    let (mut most, mut refreshed) = (0, BTreeSet::new());
+    while node.wake_at() < 40 * 60 * SECOND {
+        out.clear();
+        let now = node.wake_at();
+        node.wake(now, &mut rng, &mut out);
+        node.check();
+        assert!(node.wake_at() > now);
+        most = most.max(node.lookups());
+        for (_, bytes) in out.datagrams() {
+            let Ok(Message {
+                body: Body::Query(query),
+                ..
+            }) = Message::decode(bytes)
+            else {
+                panic!("it asks");
+            };
+            if let Call::FindNode { target, .. } = query.call {
+                // The last bucket is for whatever shares more.
+                let depth = own.shared_bits(target) as usize;
+                refreshed.insert(depth.min(buckets - 1));
+            }
+        }
+    }
+    assert!(most <= MAX_REFRESHES + 1, "{most} lookups at a time");
+    assert_eq!(refreshed.len(), buckets, "each has its turn");
 }
