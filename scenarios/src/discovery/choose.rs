@@ -75,6 +75,8 @@ pub(super) struct Chosen {
     pub members: Vec<Kind>,
     /// How often the cluster's item is looked up.
     pub interval: Duration,
+    /// How long after the others the members begin that were told the members.
+    pub late: Duration,
     /// How long a node that looks for its members does so before it gives up.
     pub patience: Duration,
     election_timeout: Duration,
@@ -152,7 +154,7 @@ pub(super) fn choose(plan: &FaultPlan) -> Chosen {
             }
         })
         .collect();
-    let blob_bytes = (16 << 10) * draws.magnitude(1, 40) + draws.range(0, 2);
+    let blob_bytes = (16 << 10) * draws.magnitude(1, 90) + draws.range(0, 2);
     let lengths = (0..BLOBS)
         .map(|blob| match blob {
             0 => blob_bytes,
@@ -168,6 +170,10 @@ pub(super) fn choose(plan: &FaultPlan) -> Chosen {
     Chosen {
         members,
         interval: Duration::from_nanos(draws.magnitude(20 * SECOND, 8 * MINUTE)),
+        late: match draws.chance(0.4) {
+            true => Duration::from_nanos(draws.magnitude(SECOND, plan.horizon_ns / 3)),
+            false => Duration::ZERO,
+        },
         patience: Duration::from_nanos(draws.magnitude(20 * SECOND, 10 * MINUTE)),
         election_timeout: Duration::from_nanos(draws.magnitude(4 * SECOND, 20 * SECOND)),
         save_interval: Duration::from_nanos(draws.magnitude(2 * SECOND, 300 * SECOND)),

@@ -68,6 +68,7 @@ pub const MARKS: &[&str] = &[
     "shut-down-in-order",
     "stopped-by-a-failed-sync",
     "stranger-asked",
+    "upload-given-up",
     "all-nodes-lost-power",
     "power-failed-in-a-disk-job",
     "wall-clock-went-back",

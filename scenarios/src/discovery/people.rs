@@ -12,7 +12,10 @@ use holdfast_node::wire::blobs::{BlobReply, BlobsReply};
 use holdfast_sim::draw::{Domain, Draws};
 use http::{Method, StatusCode};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+};
 use url::Url;
 
 /// How long one attempt may take.
@@ -84,7 +87,8 @@ impl Person {
     async fn do_something(&mut self) {
         let member = self.draws.range(0, u64::from(self.stage.chosen.count())) as u32;
         let blob = self.draws.range(0, BLOBS as u64) as usize;
-        match self.draws.range(0, 20) {
+        match self.draws.range(0, 22) {
+            20.. => self.put_slowly(member, blob).await,
             0..9 => {
                 let is_cut = self.stage.chosen.cuts_puts && self.draws.chance(0.25);
                 match is_cut && self.stage.world.now() < self.stage.world.horizon() {
@@ -159,7 +163,7 @@ impl Person {
                 });
             }
             StatusCode::PAYLOAD_TOO_LARGE if is_too_large => self.mark("blob-too-large"),
-            StatusCode::CONFLICT if !is_too_large => self.mark("quota-reached"),
+            StatusCode::CONFLICT => self.mark("quota-reached"),
             _ => self.refused("put", blob, member, &response),
         }
         Some(status)
@@ -181,7 +185,45 @@ impl Person {
         }
     }
 
-    async fn get(&mut self, member: u32, blob: usize) {
+    /// Stores a blob in two parts with a pause between them, or gives it up after the first; a large one, mostly.
+    async fn put_slowly(&mut self, member: u32, blob: usize) {
+        let blob = if self.draws.chance(0.7) { 0 } else { blob };
+        let begun = self.stage.ledger().puts(member, blob);
+        let content = self.stage.blobs[blob].content.clone();
+        let part = content.len() * self.draws.range(3, 10) as usize / 10;
+        let pause = Duration::from_nanos(self.draws.range(1, 20_000_000_000));
+        let goes_on = self.draws.chance(0.5);
+        self.asked += 1;
+        let host = self.host.clone();
+        let sent = async {
+            let address = provider(member);
+            let mut stream = host.network.connect(address).await.ok()?;
+            let head = format!(
+                "PUT /v1/blobs HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                content.len()
+            );
+            stream.write_all(head.as_bytes()).await.ok()?;
+            stream.write_all(&content[..part]).await.ok()?;
+            host.sleep(pause).await;
+            if !goes_on {
+                self.mark("upload-given-up");
+                return None;
+            }
+            stream.write_all(&content[part..]).await.ok()?;
+            let mut answer = Vec::new();
+            let limited = stream.take(MAX_ANSWER).read_to_end(&mut answer).await;
+            limited.ok().map(|_| answer)
+        };
+        let answer = self.host.timeout(2 * ATTEMPT, sent).await;
+        if let Ok(Some(answer)) = answer
+            && answer.starts_with(b"HTTP/1.1 200 ")
+        {
+            let now = self.stage.world.now();
+            self.stage.ledger().stored(begun, now);
+        }
+    }
+
+    pub(super) async fn get(&mut self, member: u32, blob: usize) {
         let content = self.stage.blobs[blob].content.clone();
         let all = (0, content.len() as u64);
         if let Some(response) = self.read(member, blob, None).await {

@@ -44,11 +44,24 @@ struct Seen {
     starts: BTreeMap<u32, u32>,
     /// Where members ever were, or were told to be, by their numbers in the cluster.
     addresses: BTreeMap<u64, BTreeSet<String>>,
-    /// The highest number of a list that a member's node was seen to know, and how many errors its disk had then.
-    highest: BTreeMap<u32, (i64, u64)>,
+    /// What members were last seen to know.
+    known: BTreeMap<u32, Known>,
     leaders: BTreeSet<(u32, Term)>,
     /// Lists that were seen, by their numbers, for who stores old ones again.
     lists: BTreeMap<i64, FoundItem>,
+}
+
+/// What a member was last seen to know.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The number of its list.
+    sequence: Option<i64>,
+    /// Which of its processes was seen.
+    start: u32,
+    /// Errors that its disk had had when it was seen without this list.
+    errors_before: u64,
+    /// Errors that its disk had had when it was seen last.
+    errors: u64,
 }
 
 /// The way to a process.
@@ -216,18 +229,27 @@ impl Stage {
             }
         }
         let sequence = known.map(SignedRoster::sequence);
+        let start = self.start_of(node);
         let mut seen = self.seen();
-        let before = seen.highest.get(&node).copied();
+        let before = seen.known.get(&node).copied().unwrap_or_default();
+        seen.known.insert(
+            node,
+            Known {
+                sequence,
+                start,
+                errors_before: match sequence == before.sequence {
+                    true => before.errors_before,
+                    false => before.errors,
+                },
+                errors,
+            },
+        );
+        drop(seen);
         // What it could not save it need not know after a start.
-        if let Some((highest, errors_then)) = before
-            && errors_then == errors
-            && sequence < Some(highest)
-        {
-            drop(seen);
-            let message = format!("it knew list {highest}, and now {sequence:?}");
+        let must_know = before.start == start || before.errors_before == errors;
+        if must_know && sequence < before.sequence {
+            let message = format!("it knew list {:?}, and now {sequence:?}", before.sequence);
             fail("list-goes-back", message);
-        } else if let Some(sequence) = sequence {
-            seen.highest.insert(node, (sequence, errors));
         }
     }
 
