@@ -377,8 +377,10 @@ pub(super) async fn operate(stage: Stage, host: Host, stops: Arc<Vec<Notify>>) {
     let plan = world.plan();
     let mut draws = Draws::new(plan.seed, Domain::Workload, OPERATOR);
     let pause = (world.horizon() / 8).as_nanos() as u64;
-    let is_active = draws.chance(0.7);
-    while is_active {
+    if !draws.chance(0.7) {
+        return;
+    }
+    loop {
         let rest = world.horizon().saturating_sub(world.now());
         let pause = Duration::from_nanos(draws.exponential(pause).max(1));
         if pause + ATTEMPT > rest {
