@@ -3,6 +3,7 @@
 //!
 //! The binary `seeds` runs scenarios seed by seed. It is not meant to be called by hand: `cargo xtask simulate` is.
 
+pub mod discovery;
 pub mod kademlia;
 pub mod links;
 pub mod raft_kv;
@@ -20,34 +21,54 @@ pub use zoo::{MUTANTS, Planted, Switch, find as find_mutant};
 pub const BLACK_BOX: &[&str] = &[
     "amplification",
     "announce",
+    "announces-what-it-has",
     "answers",
+    "blob-answer",
+    "blob-bytes",
+    "blob-found",
+    "blob-list",
+    "blob-lost",
+    "blob-quota",
     "busy-loop",
+    "cluster-serves",
     "convergence",
+    "download",
+    "drafts-left",
     "equal-state",
     "exactly-once",
+    "fetched-bytes",
     "finds-closest",
     "finds-peers",
     "finds-stored",
     "hops",
     "idle-traffic",
+    "item-found",
     "item-told",
     "linearizability",
+    "list-found",
+    "list-goes-back",
+    "list-right",
+    "list-signed",
     "liveness",
     "lookup-budget",
     "lookup-ends",
     "lookup-messages",
     "lookup-result",
     "lookup-time",
+    "members-agree",
+    "members-known",
     "never-put",
     "no-panic",
     "one-cas-wins",
     "own-id",
     "peers-told",
     "put-stores",
+    "quota-honest",
     "read-after-put",
     "real-time-order",
     "recall",
     "recovery",
+    "refusal",
     "refusals",
     "refuses-malformed",
     "register",
@@ -116,8 +137,12 @@ pub trait Scenario: Sync {
 }
 
 /// All scenarios.
-pub static SCENARIOS: [&dyn Scenario; 3] =
-    [&raft_kv::RaftKv, &links::BrokenLinks, &kademlia::Kademlia];
+pub static SCENARIOS: [&dyn Scenario; 4] = [
+    &raft_kv::RaftKv,
+    &links::BrokenLinks,
+    &kademlia::Kademlia,
+    &discovery::Discovery,
+];
 
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<&'static dyn Scenario> {

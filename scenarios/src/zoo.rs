@@ -17,6 +17,10 @@ pub enum Switch {
     Kademlia(holdfast_kademlia::Mutant),
     /// In what runs nodes of the DHT.
     Peers(holdfast_peers::Mutant),
+    /// In the store of blobs, or in fetching them.
+    Blobs(holdfast_blobs::Mutant),
+    /// In the node: in how it finds its cluster, and announces its blobs.
+    Node(holdfast_node::Mutant),
 }
 
 /// One planted bug.
@@ -86,6 +90,22 @@ impl Planted {
         }
     }
 
+    /// The bug, if it is one of the store of blobs, or of fetching them.
+    pub fn blobs(&self) -> Option<holdfast_blobs::Mutant> {
+        match self.switch {
+            Switch::Blobs(mutant) => Some(mutant),
+            _ => None,
+        }
+    }
+
+    /// The bug, if it is one of the node itself.
+    pub fn node(&self) -> Option<holdfast_node::Mutant> {
+        match self.switch {
+            Switch::Node(mutant) => Some(mutant),
+            _ => None,
+        }
+    }
+
     /// The bug, if it is one of the link checker.
     pub fn links(&self) -> Option<holdfast_links::Mutant> {
         match self.switch {
@@ -119,10 +139,12 @@ macro_rules! zoo {
 
 /// Every planted bug.
 pub const MUTANTS: &[Planted] = {
-    use Switch::{Kademlia, Links, Peers, Replica, Tables};
+    use Switch::{Blobs, Kademlia, Links, Node, Peers, Replica, Tables};
+    use holdfast_blobs::Mutant as B;
     use holdfast_kademlia::{CodecMutant as D, Mutant as K, StoreMutant as S};
     use holdfast_links::Mutant as C;
     use holdfast_log::Mutant as L;
+    use holdfast_node::Mutant as N;
     use holdfast_peers::Mutant as P;
     use holdfast_raft::Mutant as R;
     use holdfast_tables::Mutant as T;
@@ -329,6 +351,41 @@ pub const MUTANTS: &[Planted] = {
             "K33" "never-renewed" "holdfast-peers" Peers(P::NeverRenewed),
                 "BEP 44, section Expiration",
                 "what is kept in the DHT is stored once and never again";
+        }
+        "discovery" Full {
+            "B1" "blob-acknowledged-unsynced" "holdfast-blobs" Blobs(B::AcknowledgedUnsynced),
+                "Pillai et al., OSDI 2014: a rename that is on the disk before the bytes are",
+                "a blob is given its name, and acknowledged, before its bytes are synced";
+            "B2" "blob-hash-unchecked" "holdfast-blobs" Blobs(B::HashUnchecked),
+                "BEP 3 and its like: what strangers give is checked piece by piece",
+                "what a provider gives is taken for the blob without a look at its hash";
+            "B3" "blob-drafts-left" "holdfast-blobs" Blobs(B::DraftsLeft),
+                "a classic: temporary files that outlive who wrote them",
+                "what was being stored when the process ended stays on the disk";
+            "B4" "blob-drafts-uncounted" "holdfast-blobs" Blobs(B::DraftsUncounted),
+                "a classic of quotas: checked when it is begun, taken when it is over",
+                "what is being stored, and what was given up, does not count when it is seen whether there is room";
+            "B5" "blob-announced-once" "holdfast-node" Node(N::AnnouncedOnce),
+                "ipfs/kubo: provider records that were not provided again",
+                "a blob is announced when it is stored or found at a start, and never again";
+            "B6" "stored-blobs-not-announced" "holdfast-node" Node(N::StoredNotAnnounced),
+                "a classic: what is kept in memory is gone with it",
+                "what a node has when it starts it does not announce";
+            "B7" "damaged-blob-announced" "holdfast-node" Node(N::DamagedStaysAnnounced),
+                "this project, found by this scenario while it was written",
+                "a blob that was found damaged, and removed, is announced all the same";
+            "M1" "list-number-not-raised" "holdfast-node" Node(N::SequenceNotRaised),
+                "BEP 44: the sequence number of a mutable item must rise",
+                "a list of members that has changed has the number of the one before";
+            "M2" "older-list-taken" "holdfast-node" Node(N::OlderListTaken),
+                "The Update Framework: rollback attacks",
+                "a list that is older than one that was seen is taken all the same";
+            "M3" "unsigned-list-believed" "holdfast-node" Node(N::UnsignedBelieved),
+                "BEP 44: whoever asks must verify key and signature",
+                "a list of members is believed whoever has signed it";
+            "M4" "hints-forgotten" "holdfast-node" Node(N::HintsForgotten),
+                "a classic: what was found is told to nobody who needs it",
+                "where the list says that members are nobody tries to reach them";
         }
     }
 };

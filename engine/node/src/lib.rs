@@ -66,9 +66,11 @@ mod embedded;
 pub mod folder;
 pub mod http;
 pub mod metrics;
+mod mutant;
 mod node;
 pub mod race;
 pub mod wire;
 
 pub use embedded::Embedded;
+pub use mutant::Mutant;
 pub use node::{Node, NodeError, Rig};

@@ -1,7 +1,8 @@
 use crate::{
+    Mutant as NodeMutant,
     api::Api,
     audit::Audit,
-    blobs::NodeBlobs,
+    blobs::{BlobsParts, NodeBlobs},
     config::{ConfigError, NodeConfig},
     discovery::{self, DiscoveryError, DiscoveryHandle, Keeper, KeeperParts},
     folder::{DataFolder, FolderError, Identity},
@@ -53,6 +54,10 @@ pub struct Rig {
     pub tables_mutant: Option<holdfast_tables::Mutant>,
     /// Another, in the link checker.
     pub links_mutant: Option<holdfast_links::Mutant>,
+    /// Another, in the store of blobs.
+    pub blobs_mutant: Option<holdfast_blobs::Mutant>,
+    /// Another, in the node itself.
+    pub node_mutant: Option<NodeMutant>,
     /// Who looks on.
     pub observer: Option<Arc<dyn Observer<Kv>>>,
     /// Who looks on at the tables.
@@ -71,6 +76,8 @@ impl Default for Rig {
             mutant: None,
             tables_mutant: None,
             links_mutant: None,
+            blobs_mutant: None,
+            node_mutant: None,
             observer: None,
             witness: None,
             audit: None,
@@ -91,6 +98,7 @@ pub struct Node {
     links: Option<LinksWorker>,
     dht: Option<DhtHandle>,
     discovery: Option<DiscoveryHandle>,
+    blobs: Option<NodeBlobs>,
     api: Arc<Api>,
     server: Server,
     lame_duck: Duration,
@@ -167,7 +175,7 @@ impl Node {
     /// The same, rigged by a simulator.
     pub async fn start_with(host: Host, config: NodeConfig, rig: Rig) -> Result<Node, NodeError> {
         config.validate()?;
-        let config = discovery::completed(&host, config).await;
+        let config = discovery::completed_rigged(&host, config, rig.node_mutant).await;
         let config = config.map_err(Box::new)?;
         let (path, identity) = (config.node.data.clone(), identity(&config));
         let folder = host
@@ -180,6 +188,7 @@ impl Node {
                 links,
                 dht,
                 discovery,
+                blobs,
                 api,
                 server,
             }) => Ok(Node {
@@ -190,6 +199,7 @@ impl Node {
                 links,
                 dht,
                 discovery,
+                blobs,
                 api,
                 server,
                 lame_duck: config.node.lame_duck,
@@ -209,6 +219,11 @@ impl Node {
     /// What knows where the members are, if that is looked for.
     pub fn discovery(&self) -> Option<&DiscoveryHandle> {
         self.discovery.as_ref()
+    }
+
+    /// Its blobs, if it has any.
+    pub fn blobs(&self) -> Option<&NodeBlobs> {
+        self.blobs.as_ref()
     }
 
     /// Where it listens for clients.
@@ -277,7 +292,11 @@ async fn serve(
     let address = listener.local_addr();
     let replica = replica_config(config, folder, &rig);
     let dht = match config.dht.enabled {
-        true => Some(Dht::start(host, config.dht.settings(folder.dht())).await?),
+        true => {
+            let mut settings = config.dht.settings(folder.dht());
+            settings.config.mutant = NodeMutant::dht(rig.node_mutant);
+            Some(Dht::start(host, settings).await?)
+        }
         false => None,
     };
     let tables = open_tables(host, folder, &rig).await?;
@@ -314,6 +333,7 @@ async fn serve(
                 replica: replica.clone(),
                 client: address,
                 file: folder.roster(),
+                mutant: rig.node_mutant,
             };
             Keeper::start(parts).await.map_err(Box::new)?
         }
@@ -321,9 +341,16 @@ async fn serve(
     };
     let blobs = match config.blobs.enabled {
         true => {
-            let (limits, port) = (config.blobs.limits(), config.blobs.announce_port);
-            let port = port.map_or(address.port(), NonZeroU16::get);
-            Some(NodeBlobs::start(host, folder.blobs(), limits, dht.clone(), port).await?)
+            let port = config.blobs.announce_port;
+            let parts = BlobsParts {
+                directory: folder.blobs(),
+                limits: config.blobs.limits(),
+                dht: dht.clone(),
+                port: port.map_or(address.port(), NonZeroU16::get),
+                store_mutant: rig.blobs_mutant,
+                mutant: rig.node_mutant,
+            };
+            Some(NodeBlobs::start(host, parts).await?)
         }
         false => None,
     };
@@ -337,7 +364,10 @@ async fn serve(
         stats.clone(),
         rig.audit,
     );
-    let api = Arc::new(api.with_discovery(discovery.clone()).with_blobs(blobs));
+    let api = api
+        .with_discovery(discovery.clone())
+        .with_blobs(blobs.clone());
+    let api = Arc::new(api);
     let limits = HttpLimits {
         max_connections: config.limits.connections,
         max_head_bytes: config.limits.head_bytes as usize,
@@ -362,6 +392,7 @@ async fn serve(
         links,
         dht,
         discovery,
+        blobs,
         api,
         server,
     })
@@ -374,6 +405,7 @@ struct Parts {
     links: Option<LinksWorker>,
     dht: Option<DhtHandle>,
     discovery: Option<DiscoveryHandle>,
+    blobs: Option<NodeBlobs>,
     api: Arc<Api>,
     server: Server,
 }

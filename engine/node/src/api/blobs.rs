@@ -89,7 +89,7 @@ impl Api {
         Query::parse(call.head.uri.query())?.finish()?;
         let conditions = Conditions::of(&call.head.headers)?;
         let node = self.blobs()?;
-        let info = node.blobs().find(id).await.map_err(refusal)?;
+        let info = node.find(id).await.map_err(refusal)?;
         let tag = EntityTag {
             is_weak: false,
             opaque: id.to_string().into_bytes(),
@@ -183,10 +183,9 @@ impl Api {
         let id = blob_id(&call)?;
         Query::parse(call.head.uri.query())?.finish()?;
         let node = self.blobs()?;
-        if !node.blobs().remove(id).await.map_err(refusal)? {
+        if !node.remove(id).await.map_err(refusal)? {
             return Err(refusal(StoreError::NotFound(id)));
         }
-        node.withdraw(id).await;
         let mut response = Response::new(ReplyBody::Full(None));
         *response.status_mut() = StatusCode::NO_CONTENT;
         Ok(response)

@@ -1,6 +1,10 @@
 //! Blobs of a node.
 
-use super::{Call, Client, ClientError, Effect, decode};
+use super::{
+    Call, Client, ClientError, Effect,
+    content::{Content, FileContent},
+    decode,
+};
 use crate::{
     http::percent_encode,
     wire::blobs::{BlobReply, BlobsReply},
@@ -14,8 +18,17 @@ const BLOBS: &str = "/v1/blobs";
 impl Client {
     /// Stores a blob. Stored twice it is stored once, so that an unknown outcome is no reason to stop.
     pub async fn put_blob(&self, bytes: Bytes) -> Result<BlobReply, ClientError> {
+        self.put_content(bytes.into()).await
+    }
+
+    /// Stores a file as a blob, which is read while it is sent; see [`put_blob`](Client::put_blob).
+    pub async fn put_blob_file(&self, file: FileContent) -> Result<BlobReply, ClientError> {
+        self.put_content(Content::File(file)).await
+    }
+
+    async fn put_content(&self, content: Content) -> Result<BlobReply, ClientError> {
         let mut call = Call::new(Method::PUT, BLOBS, Effect::Read);
-        call.body = bytes;
+        call.body = content;
         decode(&self.with_retries(&call, None).await?)
     }
 

@@ -1,9 +1,9 @@
-use super::{Call, ClientConfig, Ticket};
+use super::{Call, ClientConfig, Ticket, content::ContentBody};
 use crate::http::{HostIo, TlsConnector};
 use bytes::{Bytes, BytesMut};
 use holdfast_host::{Host, Moment};
 use http::{HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::{
     body::{Body, Incoming},
     client::conn::http1::{self, SendRequest},
@@ -35,7 +35,7 @@ pub(super) struct Answer {
     pub body: Bytes,
 }
 
-type Sender = SendRequest<Full<Bytes>>;
+type Sender = SendRequest<ContentBody>;
 
 /// Connections to the endpoints of one client, kept for further requests.
 pub(super) struct Connections {
@@ -129,7 +129,7 @@ impl Connections {
     async fn send(
         &self,
         mut sender: Sender,
-        request: Request<Full<Bytes>>,
+        request: Request<ContentBody>,
         deadline: Moment,
     ) -> Result<Opened, Failed> {
         let remaining = deadline.since(self.host.now());
@@ -191,7 +191,7 @@ impl Connections {
         Err(last_error)
     }
 
-    fn request(&self, endpoint: &str, call: &Call, ticket: Option<Ticket>) -> Request<Full<Bytes>> {
+    fn request(&self, endpoint: &str, call: &Call, ticket: Option<Ticket>) -> Request<ContentBody> {
         let mut builder = Request::builder()
             .method(call.method.clone())
             .uri(&call.target)
@@ -209,7 +209,7 @@ impl Connections {
             );
         }
         builder
-            .body(Full::new(call.body.clone()))
+            .body(call.body.body(&self.host))
             .expect("targets and header values are ASCII by construction")
     }
 

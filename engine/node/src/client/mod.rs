@@ -2,11 +2,13 @@
 
 mod blobs;
 mod connection;
+mod content;
 mod dht;
 mod keys;
 mod links;
 mod watch;
 
+pub use content::FileContent;
 pub use links::{JobEvents, LinksReport};
 pub use watch::{Watch, WatchItem};
 
@@ -22,6 +24,7 @@ use crate::{
 };
 use bytes::Bytes;
 use connection::{Answer, Connections, Failed};
+use content::Content;
 use holdfast_host::{Host, Moment};
 use http::{HeaderName, Method};
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
@@ -213,7 +216,7 @@ struct Call {
     method: Method,
     target: String,
     headers: Vec<(HeaderName, String)>,
-    body: Bytes,
+    body: Content,
     effect: Effect,
 }
 
@@ -229,14 +232,14 @@ impl Call {
             method,
             target: target.into(),
             headers: Vec::new(),
-            body: Bytes::new(),
+            body: Bytes::new().into(),
             effect,
         }
     }
 
     fn json(mut self, body: &impl Serialize) -> Self {
         let bytes = serde_json::to_vec(body).expect("a request encodes");
-        self.body = bytes.into();
+        self.body = Bytes::from(bytes).into();
         self.headers
             .push((http::header::CONTENT_TYPE, "application/json".to_owned()));
         self
@@ -284,7 +287,7 @@ impl Client {
         condition: Condition,
     ) -> Result<PutReply, ClientError> {
         let mut call = Call::new(Method::PUT, key_target(key), Effect::Command);
-        call.body = value.into();
+        call.body = Content::Bytes(value.into());
         self.call(call.with_condition(condition)).await
     }
 

@@ -7,23 +7,26 @@ use super::{
     resolve::{DiscoveryError, key_of, save},
 };
 use crate::{
+    Mutant,
     config::NodeConfig,
     race::{First, first},
 };
-use holdfast_host::{Host, UnixTime};
+use holdfast_host::{Host, Moment, UnixTime};
 use holdfast_kademlia::{PutRequest, Request, SignedPut};
 use holdfast_kv::Kv;
 use holdfast_peers::{DhtError, DhtHandle, Outcome, Via};
-use holdfast_replica::ReplicaHandle;
+use holdfast_raft::Term;
+use holdfast_replica::{ReplicaHandle, Standing};
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::pending,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often a writer that others were faster than looks again, in one round.
 const ATTEMPTS: u32 = 5;
@@ -31,6 +34,8 @@ const ATTEMPTS: u32 = 5;
 const SOON: Duration = Duration::from_secs(60);
 /// How long a writer that came second waits at most; the wait grows with every attempt.
 const BACKOFF: Duration = Duration::from_millis(500);
+/// When at the latest who has begun to lead looks, and stores.
+const INAUGURAL: Duration = Duration::from_secs(10);
 /// Most callers who wait for a round.
 const ASKED: usize = 16;
 /// Errors of nodes that have another item than the one that was compared with, or a newer one (BEP 44, "Errors").
@@ -156,6 +161,8 @@ pub(crate) struct KeeperParts<'a> {
     pub client: SocketAddr,
     /// Where the last list that was found is kept.
     pub file: PathBuf,
+    /// A bug to plant.
+    pub mutant: Option<Mutant>,
 }
 
 /// The task.
@@ -175,6 +182,7 @@ pub(crate) struct Keeper {
     rng: ChaCha8Rng,
     state: Arc<Mutex<DiscoveryState>>,
     known: Option<SignedRoster>,
+    mutant: Option<Mutant>,
 }
 
 impl Keeper {
@@ -188,6 +196,7 @@ impl Keeper {
             replica,
             client,
             file,
+            mutant,
         } = parts;
         if !config.discovery.is_on() {
             return Ok(None);
@@ -235,6 +244,7 @@ impl Keeper {
             file,
             state: state.clone(),
             known,
+            mutant,
         };
         drop(host.spawn("discovery", keeper.run(queue)));
         Ok(Some(DiscoveryHandle { asked, state }))
@@ -245,11 +255,18 @@ impl Keeper {
             self.hint(known.roster());
         }
         // So that members that start together do not write together.
-        let mut pause = self.jitter(Duration::from_secs(1).min(self.interval));
+        let mut next = self.within(Duration::from_secs(1).min(self.interval));
+        let (mut standing, mut led) = (self.replica.disk().standing(), 0);
         loop {
-            let ask = match first(asked.recv(), self.host.sleep(pause)).await {
-                First::One(None) => return,
-                First::One(Some(ask)) => Some(ask),
+            let woken = first(asked.recv(), leads_anew(&mut standing, &mut led));
+            let ask = match first(woken, self.host.clock.sleep_until(next)).await {
+                First::One(First::One(None)) => return,
+                First::One(First::One(Some(ask))) => Some(ask),
+                First::One(First::Other(())) => {
+                    // Who led before may have gone when it was his turn.
+                    next = next.min(self.within(INAUGURAL.min(self.interval)));
+                    continue;
+                }
                 First::Other(()) => None,
             };
             let before = self.known.as_ref().map(SignedRoster::sequence);
@@ -264,11 +281,12 @@ impl Keeper {
                 // Who does not wait any more is told nothing.
                 let _ = ask.reply.send(round.clone().map(|_| state));
             }
-            pause = match has_changed || round.is_err() {
+            let pause = match has_changed || round.is_err() {
                 true => SOON.min(self.interval),
                 false => self.interval,
             };
-            pause -= self.jitter(pause / 10);
+            let early = self.jitter(pause / 10);
+            next = self.host.now().saturating_add(pause - early);
         }
     }
 
@@ -281,6 +299,12 @@ impl Keeper {
         }
         state.error = round.as_ref().err().cloned();
         state.clone()
+    }
+
+    /// An instant by chance in the time that is to come.
+    fn within(&mut self, most: Duration) -> Moment {
+        let pause = self.jitter(most);
+        self.host.now().saturating_add(pause)
     }
 
     fn jitter(&mut self, most: Duration) -> Duration {
@@ -311,7 +335,10 @@ impl Keeper {
                 }
                 None => {
                     let last = found.max(newest.map(SignedRoster::sequence));
-                    let sequence = next_sequence(last, self.host.unix_time())?;
+                    let mut sequence = next_sequence(last, self.host.unix_time())?;
+                    if Mutant::SequenceNotRaised.is_in(self.mutant) {
+                        sequence = last.unwrap_or(sequence);
+                    }
                     SignedRoster::sign(secret, &self.name, sequence, wanted)?
                 }
             };
@@ -365,7 +392,7 @@ impl Keeper {
         }
         // Of two with one number that one counts which others find.
         let known = self.known.as_ref().map(SignedRoster::sequence);
-        if known <= Some(sequence) {
+        if known <= Some(sequence) || Mutant::OlderListTaken.is_in(self.mutant) {
             self.know(found).await;
         }
         Ok(Some(sequence))
@@ -383,6 +410,9 @@ impl Keeper {
     }
 
     fn hint(&self, roster: &Roster) {
+        if Mutant::HintsForgotten.is_in(self.mutant) {
+            return;
+        }
         for (&member, addresses) in roster.members() {
             if let Some(peer) = addresses.peer.clone().filter(|_| member != self.node) {
                 self.replica.hint(member, peer);
@@ -426,6 +456,21 @@ impl Keeper {
             }),
         });
         self.dht.run_via(Via::Any, request).await
+    }
+}
+
+/// Completes when this node leads in a term that it was not seen to lead in before.
+async fn leads_anew(standing: &mut watch::Receiver<Standing>, led: &mut Term) {
+    loop {
+        let now = *standing.borrow_and_update();
+        if now.leads && now.term > *led {
+            *led = now.term;
+            return;
+        }
+        if standing.changed().await.is_err() {
+            // The replica has stopped.
+            return pending().await;
+        }
     }
 }
 

@@ -25,6 +25,10 @@
 //! the last one. Where there is no item yet there is nothing to compare with; so a writer looks again a minute after
 //! everything that was new to it.
 //!
+//! # Who keeps it
+//! The leader stores it again after every interval, and whoever begins to lead soon after it does: the one before him may
+//! have been about to. Any other writer stores it when it is not there.
+//!
 //! Everybody can read an item whose key he knows: what stands in it is public.
 
 mod keeper;
@@ -37,8 +41,8 @@ pub use keeper::{DiscoveryHandle, DiscoveryState, RoundError};
 pub(crate) use keeper::{Keeper, KeeperParts};
 pub use key::{ClusterKey, ClusterSecret, ItemName, MalformedClusterKey, seed_digits};
 pub use look::{LookError, Unusable};
-pub(crate) use resolve::secret_of;
 pub use resolve::{DiscoveryError, completed};
+pub(crate) use resolve::{completed_rigged, secret_of};
 pub use roster::{
     Addresses, MAX_MEMBERS, Roster, RosterError, SignError, SignedRoster, is_address,
 };

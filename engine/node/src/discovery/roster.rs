@@ -295,6 +295,21 @@ impl SignedRoster {
         self.sequence
     }
 
+    /// Whether this key's holder has signed it, as an item of this name.
+    pub fn is_signed_for(&self, name: &ItemName) -> bool {
+        let Ok(value) = Raw::parse(&self.value) else {
+            return false;
+        };
+        let item = MutableItem {
+            key: &name.key.0,
+            salt: name.salt.as_bytes(),
+            sequence: self.sequence,
+            value,
+            signature: &self.signature,
+        };
+        item.verify().is_ok()
+    }
+
     pub(super) fn value(&self) -> &[u8] {
         &self.value
     }
@@ -326,16 +341,8 @@ impl SignedRoster {
             }
             Some(())
         })?;
-        let (sequence, signature, value): (i64, [u8; 64], &[u8]) = (sequence?, signature?, value?);
-        let item = MutableItem {
-            key: &name.key.0,
-            salt: name.salt.as_bytes(),
-            sequence,
-            value: Raw::parse(value).ok()?,
-            signature: &signature,
-        };
-        item.verify().ok()?;
-        SignedRoster::of_checked(value.to_vec(), sequence, signature).ok()
+        let signed = SignedRoster::of_checked(value?.to_vec(), sequence?, signature?).ok()?;
+        signed.is_signed_for(name).then_some(signed)
     }
 }
 

@@ -114,18 +114,35 @@ fn limits_hold_and_lists_have_pages() {
     assert!(String::from_utf8_lossy(&problem.body).contains("blobs.enabled"));
 }
 
+/// Whether the node announces a blob again and again.
+fn is_kept(node: &TestNode, id: BlobId) -> bool {
+    let kept = node.get("/v1/dht/kept").expect_json();
+    let kept = kept["kept"].as_array().expect("a list").clone();
+    kept.iter()
+        .any(|one| one["target"] == json!(id.key()) && one["kind"] == "peer")
+}
+
+#[test]
+fn what_is_damaged_is_announced_no_more() {
+    let mut node = TestNode::start_with(with_blobs);
+    let _others = network(&node);
+    let id: BlobId = put(&node, &bytes(100)).parse().expect("an id");
+    node.restart();
+    wait_for("it to be kept again", || is_kept(&node, id));
+    let file = node.data().join("blobs").join(id.to_string());
+    std::fs::write(file, bytes(101)).expect("written");
+    node.get(&format!("/v1/blobs/{id}"))
+        .expect_problem(404, "not-found");
+    assert!(!is_kept(&node, id));
+}
+
 #[test]
 fn what_is_stored_is_announced_and_after_a_start_again() {
     let mut node = TestNode::start_with(with_blobs);
     let others = network(&node);
     let blob = bytes(100);
     let id: BlobId = put(&node, &blob).parse().expect("an id");
-    let kept = |node: &TestNode| {
-        let kept = node.get("/v1/dht/kept").expect_json();
-        let kept = kept["kept"].as_array().expect("a list").clone();
-        kept.iter()
-            .any(|one| one["target"] == json!(id.key()) && one["kind"] == "peer")
-    };
+    let kept = |node: &TestNode| is_kept(node, id);
     wait_for("an announcement", || {
         let found = node.runtime.block_on(others.get_peers(6, id.key()));
         found.expect("it ends").peers == [node.address]

@@ -1,6 +1,6 @@
 //! The store for async code.
 
-use crate::{BlobId, BlobInfo, BlobStore, Draft, StoreError, StoreLimits, verify};
+use crate::{BlobId, BlobInfo, BlobStore, Draft, Mutant, StoreError, StoreLimits, verify};
 use bytes::Bytes;
 use holdfast_host::{Disk, Host, OpenMode, read_exact_at};
 use std::{
@@ -23,7 +23,17 @@ impl Blobs {
         directory: PathBuf,
         limits: StoreLimits,
     ) -> Result<Blobs, StoreError> {
-        let opened = host.blocking(move |disk| BlobStore::open(disk, &directory, limits));
+        Blobs::open_rigged(host, directory, limits, None).await
+    }
+
+    /// The same, with a bug of the zoo planted.
+    pub async fn open_rigged(
+        host: &Host,
+        directory: PathBuf,
+        limits: StoreLimits,
+        mutant: Option<Mutant>,
+    ) -> Result<Blobs, StoreError> {
+        let opened = host.blocking(move |disk| BlobStore::open(disk, &directory, limits, mutant));
         Ok(Blobs {
             store: Arc::new(Mutex::new(opened.await?)),
             host: host.clone(),
@@ -75,7 +85,9 @@ impl Blobs {
             }
             Ok(false) => {
                 tracing::error!(%id, "a blob is damaged on the disk");
-                self.lock().remove(disk, id)?;
+                if let Err(error) = self.lock().remove(disk, id) {
+                    tracing::error!(%id, %error, "it is not removed");
+                }
                 Err(StoreError::Damaged(id))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotFound(id)),
@@ -149,7 +161,7 @@ impl Lease {
         let Some(draft) = &mut self.held else {
             unreachable!("it is sealed at its end only");
         };
-        self.blobs.lock().reserve(draft, bytes.len() as u64)?;
+        self.blobs.lock().reserve(disk, draft, bytes.len() as u64)?;
         draft.write(disk, bytes)
     }
 

@@ -13,9 +13,13 @@
 mod blobs;
 mod fetch;
 mod id;
+mod mutant;
 mod store;
 
 pub use blobs::{Blobs, Upload};
 pub use fetch::{FetchError, FetchSettings, Fetched, ProviderError, fetch};
 pub use id::{BlobId, MalformedBlobId};
-pub use store::{BlobInfo, BlobStore, Draft, MAX_DRAFTS, Sealed, StoreError, StoreLimits, verify};
+pub use mutant::Mutant;
+pub use store::{
+    BlobInfo, BlobStore, Draft, MAX_DRAFTS, Sealed, StoreError, StoreLimits, measure, verify,
+};

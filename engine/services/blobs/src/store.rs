@@ -8,7 +8,7 @@
 //! also after a power cut; and as disks have been known to lie, each is read and compared with its name once after a
 //! start, before it is given to anybody.
 
-use crate::BlobId;
+use crate::{BlobId, Mutant};
 use holdfast_host::{Disk, FileId, OpenMode, read_exact_at, write_all_at};
 use sha2::{Digest, Sha256};
 use std::{
@@ -96,8 +96,16 @@ pub struct BlobStore {
     /// What each draft may take.
     drafts: BTreeMap<u64, u64>,
     next_draft: u64,
-    /// Drafts that nobody writes any more, to be closed and removed.
-    orphans: Vec<(u64, Option<FileId>)>,
+    orphans: Vec<Orphan>,
+    mutant: Option<Mutant>,
+}
+
+/// A draft that nobody writes any more, to be closed and removed. Until it is, it takes its room.
+#[derive(Clone, Copy, Debug)]
+struct Orphan {
+    number: u64,
+    file: Option<FileId>,
+    bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +123,7 @@ pub struct Draft {
     file: FileId,
     bytes: u64,
     hasher: Sha256,
+    mutant: Option<Mutant>,
 }
 
 /// A blob that is written and synced, and has no name yet.
@@ -144,6 +153,7 @@ impl BlobStore {
         disk: &mut dyn Disk,
         directory: &Path,
         limits: StoreLimits,
+        mutant: Option<Mutant>,
     ) -> Result<BlobStore, StoreError> {
         disk.create_dir(directory).map_err(failed(directory))?;
         let mut store = BlobStore {
@@ -154,10 +164,14 @@ impl BlobStore {
             drafts: BTreeMap::new(),
             next_draft: 0,
             orphans: Vec::new(),
+            mutant,
         };
         for name in disk.list(directory).map_err(failed(directory))? {
             let path = directory.join(&name);
             if name.starts_with(DRAFT) {
+                if Mutant::DraftsLeft.is_in(mutant) {
+                    continue;
+                }
                 disk.remove(&path).map_err(failed(&path))?;
             } else if let Ok(id) = name.parse() {
                 let bytes = length(disk, &path).map_err(failed(&path))?;
@@ -222,16 +236,25 @@ impl BlobStore {
         }
     }
 
-    /// Begins to write one.
-    pub fn begin(&mut self, disk: &mut dyn Disk) -> Result<Draft, StoreError> {
-        for (number, file) in std::mem::take(&mut self.orphans) {
-            if let Some(file) = file {
+    /// Closes and removes what was given up. What cannot be removed now is tried again with the next draft, and at the
+    /// next start.
+    fn sweep(&mut self, disk: &mut dyn Disk) {
+        for mut orphan in std::mem::take(&mut self.orphans) {
+            if let Some(file) = orphan.file.take() {
                 disk.close(file);
             }
-            // One that cannot be removed now is removed at the next start.
-            let _ = disk.remove(&self.draft_path(number));
+            match disk.remove(&self.draft_path(orphan.number)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => self.orphans.push(orphan),
+            }
         }
-        if self.drafts.len() >= MAX_DRAFTS {
+    }
+
+    /// Begins to write one.
+    pub fn begin(&mut self, disk: &mut dyn Disk) -> Result<Draft, StoreError> {
+        self.sweep(disk);
+        if self.drafts.len() + self.orphans.len() >= MAX_DRAFTS {
             return Err(StoreError::Busy);
         }
         if self.blobs.len() + self.drafts.len() >= self.limits.blobs {
@@ -258,18 +281,23 @@ impl BlobStore {
             file,
             bytes: 0,
             hasher: Sha256::new(),
+            mutant: self.mutant,
         })
     }
 
-    /// Makes room for so many more bytes of a draft, before they are written.
-    pub fn reserve(&mut self, draft: &Draft, more: u64) -> Result<(), StoreError> {
+    /// Makes room for so many more bytes of a draft, before they are written; what was given up goes first.
+    pub fn reserve(
+        &mut self,
+        disk: &mut dyn Disk,
+        draft: &Draft,
+        more: u64,
+    ) -> Result<(), StoreError> {
+        self.sweep(disk);
         let length = draft.bytes.saturating_add(more);
         if length > self.limits.blob_bytes {
             return Err(StoreError::TooLarge(self.limits.blob_bytes));
         }
-        let drafts: u64 = self.drafts.values().sum();
-        let own = self.drafts.get(&draft.number).copied().unwrap_or_default();
-        let taken = self.bytes + drafts - own;
+        let taken = self.bytes + self.unfinished_beside(draft);
         if taken.saturating_add(length) > self.limits.store_bytes {
             return Err(StoreError::Full(taken));
         }
@@ -277,8 +305,23 @@ impl BlobStore {
         Ok(())
     }
 
+    /// What is on the disk and has no name yet, or will never have one, without this draft.
+    fn unfinished_beside(&self, draft: &Draft) -> u64 {
+        if Mutant::DraftsUncounted.is_in(self.mutant) {
+            return 0;
+        }
+        let others = self.drafts.iter().filter(|(n, _)| **n != draft.number);
+        let others: u64 = others.map(|(_, bytes)| bytes).sum();
+        let orphans: u64 = self.orphans.iter().map(|orphan| orphan.bytes).sum();
+        others + orphans
+    }
+
     /// Gives a blob that is written and synced its name, durably. Whether it is new; one that was there is replaced by
     /// the same bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`]. Where the name could not be made durable the blob is there all the same, whole, and counts;
+    /// after a power cut it may not be.
     pub fn commit(
         &mut self,
         disk: &mut dyn Disk,
@@ -286,18 +329,15 @@ impl BlobStore {
     ) -> Result<(BlobInfo, bool), StoreError> {
         let info = sealed.info;
         let target = self.path(info.id);
-        let named = disk
-            .rename(&sealed.path, &target)
-            .map_err(failed(&target))
-            .and_then(|()| {
-                disk.sync_dir(&self.directory)
-                    .map_err(failed(&self.directory))
-            });
+        let renamed = disk.rename(&sealed.path, &target);
         self.drafts.remove(&sealed.number);
-        if let Err(error) = named {
-            // It may have its name, and may not have it after a power cut: whole in either case.
-            self.orphans.push((sealed.number, None));
-            return Err(error);
+        if let Err(error) = renamed {
+            self.orphans.push(Orphan {
+                number: sealed.number,
+                file: None,
+                bytes: info.bytes,
+            });
+            return Err(failed(&target)(error));
         }
         let entry = Entry {
             bytes: info.bytes,
@@ -306,17 +346,26 @@ impl BlobStore {
         let before = self.blobs.insert(info.id, entry);
         self.bytes += info.bytes;
         self.bytes -= before.map_or(0, |before| before.bytes);
+        disk.sync_dir(&self.directory)
+            .map_err(failed(&self.directory))?;
         Ok((info, before.is_none()))
     }
 
-    /// Gives up a draft; its file goes when the next one is begun.
+    /// Gives up a draft; its file goes when the next one is begun, or written on.
     pub fn abandon(&mut self, draft: &Draft) {
-        if self.drafts.remove(&draft.number).is_some() {
-            self.orphans.push((draft.number, Some(draft.file)));
+        if let Some(bytes) = self.drafts.remove(&draft.number) {
+            self.orphans.push(Orphan {
+                number: draft.number,
+                file: Some(draft.file),
+                bytes,
+            });
         }
     }
 
     /// Removes a blob, durably; whether it was there. Who is reading it finds its end early.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`]. Where its removal could not be made durable it may be back after a power cut.
     pub fn remove(&mut self, disk: &mut dyn Disk, id: BlobId) -> Result<bool, StoreError> {
         if !self.blobs.contains_key(&id) {
             return Ok(false);
@@ -357,7 +406,9 @@ impl Draft {
     /// Syncs and closes it: there is nothing more to be done with the draft. After an error it must be given up: of
     /// what a sync that failed should have covered, nothing is known.
     pub fn seal(&self, disk: &mut dyn Disk) -> Result<Sealed, StoreError> {
-        disk.sync(self.file).map_err(failed(&self.path))?;
+        if !Mutant::AcknowledgedUnsynced.is_in(self.mutant) {
+            disk.sync(self.file).map_err(failed(&self.path))?;
+        }
         disk.close(self.file);
         Ok(Sealed {
             number: self.number,
@@ -375,6 +426,18 @@ fn length(disk: &mut dyn Disk, path: &Path) -> io::Result<u64> {
     let length = disk.len(file);
     disk.close(file);
     length
+}
+
+/// Reads a file and says what blob it is.
+pub fn measure(disk: &mut dyn Disk, path: &Path) -> io::Result<BlobInfo> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let measured = disk.len(file).and_then(|bytes| {
+        let hasher = hash(disk, file, bytes)?;
+        let id = BlobId(hasher.finalize().into());
+        Ok(BlobInfo { id, bytes })
+    });
+    disk.close(file);
+    measured
 }
 
 /// Reads a file and says whether it is the blob of this name.

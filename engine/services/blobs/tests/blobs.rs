@@ -102,6 +102,29 @@ fn limits_hold_and_what_is_given_up_takes_no_room() {
 }
 
 #[test]
+fn what_was_given_up_goes_before_its_room_is_taken() {
+    let world = World::new();
+    let blobs = world.open();
+    let upload = |bytes: u8| {
+        world.runtime.block_on(async {
+            let upload = blobs.begin().await.expect("a draft");
+            upload.write(Bytes::from(vec![bytes; 900])).await
+        })
+    };
+    let (given_up, _other) = (upload(1).expect("room"), upload(2).expect("room"));
+    let third = world.runtime.block_on(blobs.begin()).expect("a draft");
+    drop(given_up);
+    let written = third.write(Bytes::from(vec![3; 900]));
+    let written = world.runtime.block_on(written).expect("there is room now");
+    assert_eq!(world.files(), 2, "no more is on the disk than may be");
+    let full = world
+        .runtime
+        .block_on(written.write(Bytes::from(vec![3; 100])));
+    full.expect("no more than a blob may have, and there is room");
+    assert!(matches!(upload(4), Err(StoreError::Full(_))));
+}
+
+#[test]
 fn what_is_damaged_is_not_given_and_goes() {
     let world = World::new();
     let blobs = world.open();

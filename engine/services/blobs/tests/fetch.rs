@@ -31,6 +31,8 @@ enum Manner {
     IgnoresRanges,
     /// It says that it is larger than it is.
     Boasts,
+    /// It says that it is one byte longer than it is, which it has not got.
+    Stretches,
     /// It gives less than it says.
     CutsShort,
     /// It has not got it.
@@ -93,9 +95,13 @@ fn serve(
             }
             Manner::IgnoresRanges => "200 OK",
             Manner::HasNothing => "404 Not Found",
+            Manner::Stretches if start >= blob.len() => "416 Range Not Satisfiable",
             _ if start >= all => "416 Range Not Satisfiable",
             _ => "206 Partial Content",
         };
+        if manner == Manner::Stretches {
+            all += 1;
+        }
         if manner == Manner::Boasts {
             all = 1 << 40;
         }
@@ -271,6 +277,19 @@ fn what_came_before_is_not_asked_for_again() {
         world.fetch(id, &[&honest]).expect("fetched");
         assert_eq!(std::fs::read(world.target()).expect("there"), blob);
     }
+}
+
+#[test]
+fn who_contradicts_himself_is_not_asked_again_and_again() {
+    let world = World::new();
+    let blob = blob(5 * PIECE);
+    let id = BlobId::of(&blob);
+    let stretching = provider(&blob, Manner::Stretches);
+    let honest = provider(&blob, Manner::Honest);
+    let fetched = world.fetch(id, &[&stretching, &honest]).expect("fetched");
+    assert!(stretching.asked.load(Ordering::Relaxed) <= 6);
+    assert!(matches!(fetched.failed[..], [(_, ProviderError::Status(status))] if status == 416));
+    assert_eq!(std::fs::read(world.target()).expect("there"), blob);
 }
 
 #[test]

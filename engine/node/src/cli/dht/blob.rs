@@ -3,10 +3,10 @@ use crate::{
     production::without_parents,
 };
 use clap::{Args, Subcommand};
-use holdfast_blobs::{BlobId, FetchSettings, fetch};
-use holdfast_host::{Host, read_file};
+use holdfast_blobs::{BlobId, FetchSettings, fetch, measure};
+use holdfast_host::Host;
 use holdfast_http::{Client as HttpClient, ClientConfig, tls::Roots};
-use holdfast_node::wire::blobs::BlobReply;
+use holdfast_node::{client::FileContent, wire::blobs::BlobReply};
 use serde::Serialize;
 use std::{
     io::{self, Write},
@@ -15,8 +15,6 @@ use std::{
     time::Duration,
 };
 
-/// Largest file that is read: what the node takes it says itself.
-const MAX_FILE_BYTES: u64 = 4 << 30;
 /// How long a blob may take when nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -100,14 +98,16 @@ impl Blob {
 impl Put {
     async fn run(self, host: &Host, connection: &Connection) -> Result<(), Failure> {
         let path = without_parents(&self.file)?;
-        let read = host.blocking(move |disk| read_file(disk, &path, MAX_FILE_BYTES));
-        let bytes = read.await.map_err(|error| {
+        let file = path.clone();
+        let measured = host.blocking(move |disk| measure(disk, &file));
+        let info = measured.await.map_err(|error| {
             let message = format!("{}: {error}", self.file.display());
             io::Error::new(error.kind(), message)
         })?;
-        let id = BlobId::of(&bytes).to_string();
         let client = connection.client_for(host, Some(PATIENCE)).await?;
-        let stored = client.put_blob(bytes.into()).await?;
+        let bytes = info.bytes;
+        let stored = client.put_blob_file(FileContent { path, bytes }).await?;
+        let id = info.id.to_string();
         if stored.id != id {
             let message = format!("the node has stored {} instead of {id}", stored.id);
             return Err(Failure::Invalid(message));
