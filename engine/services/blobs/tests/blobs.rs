@@ -117,10 +117,10 @@ fn what_was_given_up_goes_before_its_room_is_taken() {
     let written = third.write(Bytes::from(vec![3; 900]));
     let written = world.runtime.block_on(written).expect("there is room now");
     assert_eq!(world.files(), 2, "no more is on the disk than may be");
-    let full = world
+    let whole = world
         .runtime
         .block_on(written.write(Bytes::from(vec![3; 100])));
-    full.expect("no more than a blob may have, and there is room");
+    let _whole = whole.expect("no more than a blob may have, and there is room");
     assert!(matches!(upload(4), Err(StoreError::Full(_))));
 }
 
