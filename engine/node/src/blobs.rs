@@ -143,7 +143,7 @@ impl NodeBlobs {
         // What is not kept need not be forgotten.
         let _ = dht.forget_via(Via::Each, KeptKind::Peer, id.key()).await;
         // It may have been stored again meanwhile, and announced before it was withdrawn.
-        if self.blobs.contains(id) && !Mutant::WithdrawnForGood.is_in(self.mutant) {
+        if self.blobs.contains(id) {
             self.announce(id);
         }
     }

@@ -8,8 +8,6 @@ pub enum Mutant {
     StoredNotAnnounced,
     /// A blob that is found to be damaged, and removed, is announced all the same.
     DamagedStaysAnnounced,
-    /// A blob that was stored again while it was being removed is announced no more.
-    WithdrawnForGood,
     /// A list of members that has changed is signed with the number of the last one.
     SequenceNotRaised,
     /// Whatever list the DHT has is taken, also one that is older than one that was seen.

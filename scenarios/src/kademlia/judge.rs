@@ -18,9 +18,10 @@ pub const ENDS_WITHIN: u64 = 60 * SECOND;
 const LEAST_PATIENCE: u64 = 100 * MS;
 /// Whoever is new in the overlay is not yet expected to be known.
 const KNOWN_AFTER: u64 = 3 * MINUTE;
-/// Bytes that a node may take when it does nothing out of the ordinary. One that is cut off refreshes all its buckets at
-/// once, and lists everybody that it knows for each.
+/// Bytes that a node may take beside its lookups and what it stores for others, which has limits of its own.
 pub const NODE_BYTES: usize = 48 << 10;
+/// Bytes that each path of a lookup may take: whom it lists, and its steps.
+pub const PATH_BYTES: usize = 40 << 10;
 /// Datagrams that a node sends in a second when it is asked nothing, on average.
 pub const IDLE_RATE: f64 = 1.0;
 /// Events that may wait for each node: wakes, stale ones, the end of its session.
@@ -280,8 +281,11 @@ pub fn check_tables(
     }
     for (node, core) in world.nodes().filter(|(node, _)| is_chosen(*node)) {
         check_table(node, world).map_err(|violation| violation.at(node))?;
-        if core.bytes() > NODE_BYTES {
-            let message = format!("a node takes {} bytes", core.bytes());
+        let stored = core.items().heap_bytes() + core.peers().heap_bytes();
+        let bytes = core.bytes() - stored;
+        let paths = core.lookups() * core.config().paths.max(1);
+        if bytes > NODE_BYTES + paths * PATH_BYTES {
+            let message = format!("a node with {} lookups takes {bytes} bytes", core.lookups());
             return Err(Violation::new("memory", message).at(node));
         }
         core.check();
