@@ -47,7 +47,8 @@ impl World {
     }
 
     fn open(&mut self) -> Result<BlobStore, StoreError> {
-        BlobStore::open(&mut self.disk, Path::new(DIRECTORY), StoreLimits::default())
+        let limits = StoreLimits::default();
+        BlobStore::open(&mut self.disk, Path::new(DIRECTORY), limits, None)
     }
 
     /// Stores and removes until power fails.
@@ -71,7 +72,7 @@ impl World {
             }
             let mut draft = store.begin(&mut self.disk)?;
             for piece in blob.chunks(3_000) {
-                store.reserve(&draft, piece.len() as u64)?;
+                store.reserve(&mut self.disk, &draft, piece.len() as u64)?;
                 draft.write(&mut self.disk, piece)?;
             }
             let sealed = draft.seal(&mut self.disk)?;
