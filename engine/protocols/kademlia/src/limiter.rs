@@ -44,7 +44,7 @@ impl RateLimits {
 
 impl Default for RateLimits {
     /// Five queries a second over ten seconds, else five minutes of silence, as libtorrent has it; four thousand
-    /// sources, in 70 kB of memory at most; eight megabits a second.
+    /// sources, in 100 kB of memory at most; eight megabits a second.
     fn default() -> RateLimits {
         RateLimits {
             queries_per_second: 5,
@@ -74,8 +74,8 @@ const SWEEP_INTERVAL: Nanos = SECOND / 10;
 /// are remembered, and those that are blocked.
 #[derive(Clone, Debug, Default)]
 pub struct Limiter {
-    /// Sorted. Some dozens in a node that is not attacked, four thousand in one that is: those are moved for a newcomer
-    /// in the time that it takes to read his query.
+    /// Sorted, sixteen bytes each. Some dozens in a node that is not attacked; in one that is, a newcomer moves 64 kB at
+    /// most.
     sources: Vec<(Source, Seen)>,
     /// How many sources there may be before the next sweep; 0 is [`SWEEP_FLOOR`].
     sweep_above: u32,
