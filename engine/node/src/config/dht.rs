@@ -12,8 +12,9 @@ use std::{
 /// How the node is called in its messages: two letters and a version (BEP 20).
 const VERSION: [u8; 4] = [b'H', b'F', 0, 1];
 
-/// Most addresses in `dht.also`: as many as the authors of BEP 45 have run one at.
-const MAX_ALSO: usize = 256;
+/// Most addresses in `dht.also`: with the first node there are 256, as many as announce one after another
+/// ([`holdfast_peers::Via::Each`]).
+const MAX_ALSO: usize = 255;
 
 /// `[dht]`: this node as one of the BitTorrent DHT. What it stores there and for others is no part of what the cluster
 /// replicates.
@@ -246,7 +247,7 @@ mod tests {
         );
         check("127.0.0.1:1", &["127.0.0.1:2"], None);
         let many = vec!["127.0.0.1:1"; MAX_ALSO + 1];
-        check("127.0.0.1:1", &many, Some("at most 256"));
+        check("127.0.0.1:1", &many, Some("at most 255"));
     }
 
     #[test]
